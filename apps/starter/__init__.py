@@ -1,0 +1,1 @@
+"""The text that the small `starter` model is made from."""
