@@ -1,0 +1,86 @@
+"""Chains over a local model: prompts, steps whose wiring is checked, answers with citations, and a record of every run.
+
+Every chain is a langchain_core Runnable. Names load when they are first used, so `import chains` stays light.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chains import runs as runs
+    from chains.chatbot import Answer as Answer
+    from chains.chatbot import Chatbot as Chatbot
+    from chains.citations import Citation as Citation
+    from chains.errors import ChaintuneError as ChaintuneError
+    from chains.errors import MachineError as MachineError
+    from chains.errors import ModelError as ModelError
+    from chains.errors import UsageError as UsageError
+    from chains.errors import WiringError as WiringError
+    from chains.few_shot import FewShot as FewShot
+    from chains.llm_chain import LLMChain as LLMChain
+    from chains.models.embeddings import LocalEmbeddings as LocalEmbeddings
+    from chains.models.load import load_model as load_model
+    from chains.models.local_chat import LocalChat as LocalChat
+    from chains.models.scorer import load_scorer as load_scorer
+    from chains.prompt import Prompt as Prompt
+    from chains.retrieval_chain import RetrievalChain as RetrievalChain
+    from chains.sequential import SequentialChain as SequentialChain
+    from chains.sequential import SimpleSequentialChain as SimpleSequentialChain
+    from chains.steps import named as named
+
+_HOMES = {
+    "Answer": "chains.chatbot",
+    "ChaintuneError": "chains.errors",
+    "Chatbot": "chains.chatbot",
+    "Citation": "chains.citations",
+    "FewShot": "chains.few_shot",
+    "LLMChain": "chains.llm_chain",
+    "LocalChat": "chains.models.local_chat",
+    "LocalEmbeddings": "chains.models.embeddings",
+    "MachineError": "chains.errors",
+    "ModelError": "chains.errors",
+    "Prompt": "chains.prompt",
+    "RetrievalChain": "chains.retrieval_chain",
+    "SequentialChain": "chains.sequential",
+    "SimpleSequentialChain": "chains.sequential",
+    "UsageError": "chains.errors",
+    "WiringError": "chains.errors",
+    "load_model": "chains.models.load",
+    "load_scorer": "chains.models.scorer",
+    "named": "chains.steps",
+}
+
+__all__ = [
+    "Answer",
+    "ChaintuneError",
+    "Chatbot",
+    "Citation",
+    "FewShot",
+    "LLMChain",
+    "LocalChat",
+    "LocalEmbeddings",
+    "MachineError",
+    "ModelError",
+    "Prompt",
+    "RetrievalChain",
+    "SequentialChain",
+    "SimpleSequentialChain",
+    "UsageError",
+    "WiringError",
+    "load_model",
+    "load_scorer",
+    "named",
+    "runs",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "runs":
+        return import_module("chains.runs")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'chains' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

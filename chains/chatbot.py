@@ -1,0 +1,202 @@
+"""A conversation with a model, remembered, and answered from documents where there is a retriever.
+
+bot = Chatbot(llm, retriever=library.as_retriever(), session="u42")
+answer = bot.ask("How long is half-time?")
+answer.text, answer.citations
+bot.feedback(answer.id, rating=+1)
+"""
+
+import warnings
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.runnables import Runnable, RunnableConfig
+
+from chains.chain import Chain
+from chains.chunks import Chunk
+from chains.citations import Citation
+from chains.errors import MachineError, UsageError
+from chains.llm_chain import LLMChain
+from chains.plan import Call, Plan, closing, each
+from chains.prompt import Prompt
+from chains.retrieval_chain import RetrievalChain
+from chains.runs.conversation import Conversation
+from chains.runs.rating import feedback
+from chains.runs.record import OpenRun
+from chains.steps import Function
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a chatbot said. `id` names the run, for feedback; `usage` counts tokens where the model does."""
+
+    id: str
+    text: str
+    citations: list[Citation]
+    usage: dict[str, int]
+
+
+class Chatbot(Chain):
+    """One conversation. The model is given the latest exchanges: at most `turns` of them and `characters` of text, and of
+    a local model no more than it has room for.
+
+    As a chain it takes `question` and makes `answer`, `citations`, `id` and `usage`; `ask` and `stream` are for people. The
+    conversation is the session's, whichever Chatbot names it; questions of a batch are asked one after another.
+    """
+
+    def __init__(
+        self,
+        llm: Runnable[Any, Any],
+        retriever: Runnable[Any, Any] | None = None,
+        session: str = "default",
+        system: str | None = None,
+        turns: int = 10,
+        characters: int = 6000,
+    ) -> None:
+        if turns < 0 or characters < 0:
+            raise UsageError(f"turns={turns}, characters={characters} cannot be used; give numbers of at least 0")
+        self.session = session
+        self.turns = turns
+        self.characters = characters
+        self.last: Answer | None = None
+        self.input_keys = ("question",)
+        self.output_keys = ("answer", "citations", "id", "usage")
+        self._conversation = Conversation(session)
+        self._chain = _answering(llm, retriever, system)
+        self._system = {"system": system} if system is not None and retriever is None else {}
+
+    def ask(self, text: str, config: RunnableConfig | None = None) -> Answer:
+        """Return the answer to `text`, and remember both."""
+        self.last = _answer(self.invoke(text, config))
+        return self.last
+
+    async def aask(self, text: str, config: RunnableConfig | None = None) -> Answer:
+        """Return the answer to `text`, awaiting."""
+        self.last = _answer(await self.ainvoke(text, config))
+        return self.last
+
+    def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
+        """Yield the answer's text as it comes; when it has, `last` is the whole Answer. An answer left half-read is not remembered."""
+        whole = Chunk()
+        for chunk in super().stream(input, config, **kwargs):
+            whole += chunk
+            if chunk.get("answer"):
+                yield chunk["answer"]
+        self.last = _answer(whole)
+
+    async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
+        """Yield what stream yields, awaiting."""
+        whole = Chunk()
+        async with closing(super().astream(input, config, **kwargs)) as chunks:
+            async for chunk in chunks:
+                whole += chunk
+                if chunk.get("answer"):
+                    yield chunk["answer"]
+        self.last = _answer(whole)
+
+    def transform(self, input: Iterator[Any], config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
+        """In a pipe, pass on the chain's dict, not the text alone."""
+        whole = None
+        for piece in input:
+            whole = piece if whole is None else whole + piece
+        yield from super().stream(whole, config, **kwargs)
+
+    async def atransform(
+        self, input: AsyncIterator[Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        """In a pipe, pass on the chain's dict, awaiting."""
+        whole = None
+        async for piece in input:
+            whole = piece if whole is None else whole + piece
+        async with closing(super().astream(whole, config, **kwargs)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    def history(self) -> list[dict[str, str]]:
+        """Return the whole conversation as chat rows."""
+        pairs = self._conversation.exchanges()
+        return [
+            {"role": role, "content": text}
+            for pair in pairs
+            for role, text in zip(("user", "assistant"), pair, strict=True)
+        ]
+
+    def clear(self) -> None:
+        """Forget the conversation. What was recorded of its runs stays."""
+        self._conversation.clear()
+
+    def feedback(
+        self, id: str, rating: int | None = None, correction: str | None = None, comment: str | None = None
+    ) -> None:
+        """Keep what a person thinks of the answer `id`: a rating (+1 or -1), the answer as it should be, a comment."""
+        feedback(id, rating=rating, correction=correction, comment=comment)
+
+    def _plan(
+        self, inputs: list[Any], configs: list[RunnableConfig], runs: list[OpenRun], kwargs: Mapping[str, Any]
+    ) -> Plan:
+        made: list[Any] = []
+        for given, config, run in zip(inputs, configs, runs, strict=True):
+            run.session = self.session
+            asked = yield Call(Function(partial(self._with_history, kwargs=kwargs), by_name=False), [given], [config])
+            replies = yield Call(self._chain, asked, [config], kwargs, shown=True)
+            made += each(self._remembered, [given], replies, [run])
+        return made
+
+    def _piece(self, piece: Any) -> dict[str, Any]:
+        return {"answer": piece["answer"]} if "answer" in piece else {}
+
+    def _main_key(self) -> str:
+        return "answer"
+
+    def _given(self, value: Any) -> dict[str, Any]:
+        given = super()._given(value)
+        if not isinstance(given["question"], str) or not given["question"].strip():
+            raise UsageError(f"the question is {given['question']!r}; ask with a text that is not empty")
+        return given
+
+    def _with_history(self, given: Mapping[str, Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        history = self._window()
+        while True:
+            inputs = {"question": given["question"], "history": history, **self._system}
+            if not history or isinstance(self._chain, RetrievalChain) or self._chain.fits(inputs, kwargs):
+                return inputs
+            history = history[2:]
+
+    def _window(self) -> list[BaseMessage]:
+        """Return the latest whole exchanges that keep within the bounds, oldest first."""
+        kept: list[BaseMessage] = []
+        room = self.characters
+        for question, answer in reversed(self._conversation.exchanges(self.turns)):
+            room -= len(question) + len(answer)
+            if room < 0:
+                break
+            kept = [HumanMessage(question), AIMessage(answer), *kept]
+        return kept
+
+    def _remembered(self, given: Mapping[str, Any], reply: Mapping[str, Any], run: OpenRun) -> dict[str, Any]:
+        try:
+            self._conversation.add(given["question"], reply["answer"], run.id)
+        except MachineError as error:  # the answer is there: losing it too would mend nothing
+            warnings.warn(f"this exchange is not remembered: {error}", RuntimeWarning, stacklevel=2)
+        return {
+            "answer": reply["answer"],
+            "citations": reply.get("citations", []),
+            "id": run.id,
+            "usage": dict(run.usage),
+        }
+
+
+def _answering(
+    llm: Runnable[Any, Any], retriever: Runnable[Any, Any] | None, system: str | None
+) -> LLMChain | RetrievalChain:
+    if retriever is not None:
+        return RetrievalChain(llm=llm, retriever=retriever, system=system)
+    prompt = Prompt.chat(system=None if system is None else "{system}", history="history", user="{question}")
+    return LLMChain(llm=llm, prompt=prompt, output_key="answer")
+
+
+def _answer(made: Mapping[str, Any]) -> Answer:
+    return Answer(made["id"], made["answer"], made["citations"], made["usage"])

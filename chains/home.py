@@ -1,0 +1,115 @@
+"""Where state lives on disk, and how a write becomes visible: complete or not at all.
+
+`CHAINTUNE_HOME` (default `~/.chaintune`) is read at every call, so that a test or a program can move it.
+"""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chains.errors import MachineError
+
+
+def home() -> Path:
+    """Return the folder of all state, made if it is missing."""
+    path = Path(os.environ.get("CHAINTUNE_HOME") or Path.home() / ".chaintune").expanduser().absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise machine_error(error, path) from error
+    return path
+
+
+def models_dir() -> Path:
+    """Return the folder of the model registry."""
+    path = home() / "models"
+    path.mkdir(exist_ok=True)
+    return path
+
+
+def runs_db() -> Path:
+    """Return the SQLite file of runs, feedback and conversations."""
+    return home() / "runs.db"
+
+
+def machine_error(error: OSError, path: Path) -> MachineError:
+    """Return the one-sentence error for a failed write at `path`."""
+    if error.errno == errno.ENOSPC:
+        free = shutil.disk_usage(_existing(path)).free
+        return MachineError(
+            f"the disk is full while writing {path} ({free // 2**20} MiB free); free some space "
+            "and run the same command again"
+        )
+    return MachineError(
+        f"cannot write {path}: {error.strerror or error}; choose another folder (CHAINTUNE_HOME moves all state)"
+    )
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def write_file(path: Path, data: bytes | str) -> None:
+    """Write `data` to `path` so that a reader sees the old file or the whole new one, also after a crash.
+
+    Raises MachineError where the disk is full or the folder cannot be written.
+    """
+    raw = data.encode() if isinstance(data, str) else data
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise machine_error(error, path) from error
+
+
+@contextmanager
+def publish_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `target` that becomes `target` in one rename when the block ends well.
+
+    An existing `target` is replaced. On any error the unfinished folder is removed and `target` is untouched.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield work
+        work.chmod(0o755)
+        for file in work.rglob("*"):
+            if file.is_file():
+                _sync(file)
+        _replace_folder(work, target)
+        _sync(target.parent)
+    except OSError as error:
+        raise machine_error(error, target) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _replace_folder(work: Path, target: Path) -> None:
+    if not target.exists():
+        os.rename(work, target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+    os.rename(target, old / "old")
+    os.rename(work, target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,62 @@
+"""What is written down of a model call: the prompt as chat rows, the answer's text, which model it was and how it sampled."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import BaseMessage, convert_to_openai_messages
+from langchain_core.runnables.base import RunnableBindingBase
+
+from chains.runs.record import OpenRun
+
+_ROLES = {"system": "system", "human": "user", "ai": "assistant"}
+_SAMPLING = ("temperature", "top_p", "top_k", "max_tokens", "seed", "stop")
+
+
+def chat_rows(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+    """Return messages as `{"role", "content"}` dicts, in OpenAI's form."""
+    return [_row(message) for message in messages]
+
+
+def _row(message: BaseMessage) -> dict[str, Any]:
+    if message.type in _ROLES and isinstance(message.content, str) and not getattr(message, "tool_calls", None):
+        return {"role": _ROLES[message.type], "content": message.content}
+    return convert_to_openai_messages(message)
+
+
+def text_of(reply: Any) -> Any:
+    """Return a message's text; anything else as it is."""
+    return str(reply.text) if isinstance(reply, BaseMessage) else reply
+
+
+def note_reply(run: OpenRun, llm: Any, kwargs: Mapping[str, Any], reply: Any) -> None:
+    """Write the model's answer, name, sampling and tokens into `run`."""
+    model, settings = _unwrapped(llm, kwargs)
+    run.sampling = {key: settings[key] for key in _SAMPLING if settings.get(key) not in (None, ())}
+    names = [settings.get("model_name"), settings.get("model"), type(model).__name__]
+    if isinstance(reply, BaseMessage):
+        names.insert(0, reply.response_metadata.get("model_name"))
+        if usage := getattr(reply, "usage_metadata", None):
+            run.used(usage)
+    run.model = next(name for name in names if isinstance(name, str) and name)
+    run.answer = str(text_of(reply)) if isinstance(reply, BaseMessage | str) else None
+
+
+def fits(llm: Any, messages: list[BaseMessage], kwargs: Mapping[str, Any]) -> bool:
+    """Say whether `messages` leave room for an answer (max_tokens, or a quarter of the context where that is less).
+
+    Only a model that runs here, whose context and tokens can be seen, is asked; any other is taken to have room.
+    """
+    model, settings = _unwrapped(llm, kwargs)
+    context = getattr(getattr(model, "engine", None), "context", None)
+    if context is None:
+        return True
+    return model.get_num_tokens_from_messages(messages) + min(settings["max_tokens"], context // 4) <= context
+
+
+def _unwrapped(llm: Any, kwargs: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the model inside `llm.bind(…)` and the like, and its settings: its own, under the bound, under the call's."""
+    given = dict(kwargs)
+    while isinstance(llm, RunnableBindingBase):
+        given = {**llm.kwargs, **given}
+        llm = llm.bound
+    return llm, {**vars(llm), **given}

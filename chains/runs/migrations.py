@@ -1,0 +1,47 @@
+"""The run store's tables: each function takes the file from one version to the next. Add at the end, change none."""
+
+from collections.abc import Callable
+
+import apsw
+
+
+def _first(db: apsw.Connection) -> None:
+    db.execute("""
+        CREATE TABLE runs (
+            id TEXT PRIMARY KEY,
+            parent TEXT,       -- the run that this one is a step of
+            session TEXT,      -- the conversation or the caller's own key
+            name TEXT NOT NULL,
+            inputs TEXT,       -- JSON
+            messages TEXT,     -- JSON: the exact prompt, as chat rows; NULL where no model was called
+            answer TEXT,       -- the model's own words, before any parser
+            output TEXT,       -- JSON: what the chain returned
+            model TEXT,
+            sampling TEXT,     -- JSON
+            usage TEXT,        -- JSON: tokens
+            started REAL NOT NULL,  -- seconds since 1970
+            ended REAL NOT NULL,
+            error TEXT
+        );
+        CREATE INDEX roots ON runs (started) WHERE parent IS NULL;
+        CREATE INDEX steps ON runs (parent) WHERE parent IS NOT NULL;
+        CREATE TABLE feedback (
+            run TEXT PRIMARY KEY,
+            rating INTEGER CHECK (rating IN (-1, 1)),
+            correction TEXT,
+            comment TEXT,
+            at REAL NOT NULL
+        );
+        CREATE TABLE exchanges (
+            place INTEGER PRIMARY KEY,
+            session TEXT NOT NULL,
+            question TEXT NOT NULL,
+            answer TEXT NOT NULL,
+            run TEXT,
+            at REAL NOT NULL
+        );
+        CREATE INDEX conversations ON exchanges (session);
+    """)
+
+
+MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first]

@@ -1,0 +1,101 @@
+"""Reading runs back: the latest ones, and one with the tree of its steps."""
+
+import difflib
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+from chains.errors import UsageError
+from chains.runs import store
+
+_SELECT = """SELECT runs.id, parent, session, name, inputs, messages, answer, output, model, sampling, usage, started, ended, error,
+    rating, correction, comment FROM runs LEFT JOIN feedback ON feedback.run = runs.id"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One recorded run of a chain. Where it called a model itself, `messages` is the exact prompt and `answer` the
+    model's own words; `output` is what the chain returned."""
+
+    id: str
+    parent: str | None
+    session: str | None
+    name: str
+    inputs: Any
+    messages: list[dict[str, Any]] | None
+    answer: str | None
+    output: Any
+    model: str | None
+    sampling: dict[str, Any]
+    usage: dict[str, int]
+    started: float  # seconds since 1970
+    ended: float
+    error: str | None
+    rating: int | None
+    correction: str | None
+    comment: str | None
+    steps: tuple["Run", ...] = ()
+
+
+def recent(limit: int = 20) -> list[Run]:
+    """Return the latest runs, newest first, without the runs that are steps of another."""
+    if limit < 1:
+        raise UsageError(f"limit={limit} cannot be used; ask for at least 1 run")
+    found = store.rows(f"{_SELECT} WHERE parent IS NULL ORDER BY started DESC, runs.rowid DESC LIMIT ?", (limit,))
+    return [_run(row) for row in found]
+
+
+def get(id: str) -> Run:
+    """Return the run with this id and, in `steps`, the runs it is made of. UsageError names the nearest ids where there is none."""
+    found = store.rows(f"{_SELECT} WHERE runs.id = ?", (id,))
+    if not found:
+        raise unknown(id)
+    return _with_steps(_run(found[0]))
+
+
+def rated(sql: str, values: tuple[Any, ...] = ()) -> list[Run]:
+    """Return the runs, oldest first, of which the condition `sql` is true, each with its steps."""
+    return [_with_steps(_run(row)) for row in store.rows(f"{_SELECT} WHERE {sql} ORDER BY started, runs.rowid", values)]
+
+
+def unknown(id: str) -> UsageError:
+    """Return the error for an id that no run has."""
+    ids = [row[0] for row in store.rows("SELECT id FROM runs ORDER BY rowid DESC LIMIT 1000")]
+    near = [other for other in ids if id and other.startswith(id)] or difflib.get_close_matches(id, ids, n=2)
+    if not ids:
+        return UsageError(f"no run {id!r}: no run is recorded yet (CHAINTUNE_RUNS=off records none)")
+    hint = f"; near: {', '.join(repr(other) for other in near[:3])}" if near else ""
+    return UsageError(f"no run {id!r}{hint}. See: chaintune runs")
+
+
+def _with_steps(run: Run) -> Run:
+    below = store.rows(f"{_SELECT} WHERE parent = ? ORDER BY started, runs.rowid", (run.id,))
+    return replace(run, steps=tuple(_with_steps(_run(row)) for row in below)) if below else run
+
+
+def _run(row: tuple[Any, ...]) -> Run:
+    (
+        id,
+        parent,
+        session,
+        name,
+        inputs,
+        messages,
+        answer,
+        output,
+        model,
+        sampling,
+        usage,
+        started,
+        ended,
+        error,
+        *feedback,
+    ) = row
+    return Run(
+        id, parent, session, name, _json(inputs), _json(messages), answer, _json(output), model, _json(sampling) or {}, _json(usage) or {},
+        started, ended, error, *feedback,
+    )  # fmt: skip
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else json.loads(text)

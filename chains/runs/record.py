@@ -1,0 +1,177 @@
+"""Writing runs down: a chain begins a run, ends it, and saves it with its batch and their steps in one transaction.
+
+A run knows its parent through the config that LangChain hands from step to step (`metadata`), so the tree holds through batches,
+threads, tasks and anyone's Runnable in between. A store that fails warns once, and the chain goes on unrecorded.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import orjson
+
+from chains.errors import MachineError
+from chains.runs import store
+
+PARENT = "chaintune_run"  # the key in a config's metadata under which a step finds the run it belongs to
+SESSION = "session_id"  # the key in a config's metadata for the conversation, the name that tracers use too
+_REST_S = 30.0  # after a failed write, how long no other is tried: a locked file must not slow every step down
+
+_off: ContextVar[bool] = ContextVar("chaintune_runs_off", default=False)
+_open: dict[str, "OpenRun"] = {}
+_adding = threading.Lock()
+_failures: dict[str, float] = {}  # the homes where a write failed, and when
+
+
+@contextlib.contextmanager
+def off() -> Iterator[None]:
+    """Record nothing within this block; a chatbot then remembers only in this process's memory."""
+    token = _off.set(True)
+    try:
+        yield
+    finally:
+        _off.reset(token)
+
+
+def is_off() -> bool:
+    """Say whether runs are not recorded here and now (`runs.off()`, or CHAINTUNE_RUNS=off)."""
+    return _off.get() or os.environ.get("CHAINTUNE_RUNS", "").strip().lower() in {"off", "0", "false", "no"}
+
+
+class OpenRun:
+    """A run that is going on. Its chain fills in the prompt, the model and the output as they become known."""
+
+    def __init__(self, name: str, inputs: Any, config: Mapping[str, Any]) -> None:
+        metadata = config.get("metadata") or {}
+        self.id = str(config.get("run_id") or secrets.token_hex(8))
+        self.parent: str | None = metadata.get(PARENT)
+        self.session: str | None = metadata.get(SESSION)
+        self.name = name
+        self.inputs = inputs
+        self.messages: list[dict[str, Any]] | None = None
+        self.answer: str | None = None
+        self.output: Any = None
+        self.model: str | None = None
+        self.sampling: dict[str, Any] | None = None
+        self.usage: dict[str, int] = {}
+        self.error: str | None = None
+        self.started = time.time()
+        self._clock = time.perf_counter()
+        self.ended = self.started
+        self.going = True
+        self._above = _open.get(self.parent or "")
+        self._below: list[OpenRun] = []
+        _open[self.id] = self
+
+    def used(self, tokens: Mapping[str, Any]) -> None:
+        """Add a model call's tokens to this run and to those it is part of."""
+        with _adding:
+            for key in ("input_tokens", "output_tokens", "total_tokens"):
+                self.usage[key] = self.usage.get(key, 0) + int(tokens.get(key) or 0)
+        if self._above is not None:
+            self._above.used(tokens)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Close the run; `error` is what it failed with."""
+        self.ended = self.started + time.perf_counter() - self._clock
+        self.error = _sentence(error) if error is not None else None
+        self.going = False
+        _open.pop(self.id, None)
+
+    def left_to(self) -> bool:
+        """Leave this ended run to the one it is a step of, where that is still going on; say whether it was left."""
+        if self._above is None or not self._above.going:
+            return False
+        self._above._below.append(self)
+        return True
+
+    def tree(self) -> "Iterator[OpenRun]":
+        """Yield this run and the steps left to it."""
+        yield self
+        for step in self._below:
+            yield from step.tree()
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, GeneratorExit):
+        return "the reader stopped before the answer was complete"
+    notes = "; ".join(getattr(error, "__notes__", ()))
+    return f"{type(error).__name__}: {error}" + (f" ({notes})" if notes else "")
+
+
+def save(runs: Sequence[OpenRun]) -> None:
+    """Write ended runs with their steps in one transaction, when the outermost has ended; warn once where that fails."""
+    if is_off():
+        return
+    ended = [step for run in runs if not run.left_to() for step in run.tree()]
+    if not ended:
+        return
+    place = os.environ.get("CHAINTUNE_HOME", "")
+    if time.monotonic() - _failures.get(place, -_REST_S) < _REST_S:
+        return
+    try:
+        with store.transaction() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", [_row(run) for run in ended]
+            )
+    except MachineError as error:
+        known = place in _failures
+        _failures[place] = time.monotonic()
+        if not known:
+            warnings.warn(f"runs are not being recorded: {error}", RuntimeWarning, stacklevel=2)
+
+
+def _row(run: OpenRun) -> tuple[Any, ...]:
+    return (
+        run.id,
+        run.parent,
+        run.session,
+        run.name,
+        to_json(run.inputs),
+        to_json(run.messages) if run.messages is not None else None,
+        clean(run.answer) if run.answer is not None else None,
+        to_json(run.output) if run.output is not None else None,
+        run.model,
+        to_json(run.sampling) if run.sampling else None,
+        to_json(run.usage) if run.usage else None,
+        run.started,
+        run.ended,
+        clean(run.error) if run.error else None,
+    )
+
+
+def to_json(value: Any) -> str:
+    """Return `value` as JSON text; what JSON does not know is written as its fields or its text."""
+    try:
+        return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS).decode()
+    except (TypeError, RecursionError):  # half a surrogate pair, an integer over 64 bits, a value that holds itself
+        return json.dumps(_bounded(value), default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "content") and hasattr(value, "type"):  # a message
+        return {"role": value.type, "content": value.content}
+    if hasattr(value, "model_dump"):
+        return value.model_dump()
+    return list(value) if isinstance(value, set | frozenset) else str(value)
+
+
+def _bounded(value: Any, depth: int = 32) -> Any:
+    """Return `value` with every object deeper than `depth` as text."""
+    if depth == 0:
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _bounded(item, depth - 1) for key, item in value.items()}
+    return [_bounded(item, depth - 1) for item in value] if isinstance(value, list | tuple) else value
+
+
+def clean(text: str) -> str:
+    """Return `text` with halves of surrogate pairs, which no file can hold, as '?'."""
+    return text.encode("utf-8", "replace").decode()

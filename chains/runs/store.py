@@ -1,0 +1,158 @@
+"""The one SQLite connection of this process to the run store, and what its failures say.
+
+A write is a short transaction in WAL mode: when `transaction` ends, it survives the end of the process, `kill -9` included
+(a power cut can lose the last ones, never damage the file). Reads and writes wait their turn on one lock.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import apsw
+
+from chains.errors import MachineError
+from chains.home import runs_db
+from chains.runs.migrations import MIGRATIONS
+
+_BUSY_MS = 5000
+_lock = threading.Lock()
+_disk: "_Disk | None" = None
+_memory: apsw.Connection | None = None
+_left_by_fork: list[Any] = []  # a parent's connections: closing one here would take the parent's locks away
+
+
+class _Disk(NamedTuple):
+    home: str | None  # CHAINTUNE_HOME when it was opened
+    path: str
+    file_id: tuple[int, int] | None
+    db: apsw.Connection
+
+
+@contextlib.contextmanager
+def transaction(private: bool = False) -> Iterator[apsw.Connection]:
+    """Yield the connection inside one write transaction, undone where the block raises.
+
+    `private` means the store in this process's memory, which nothing outlives. Raises MachineError where the file cannot be used.
+    """
+    with _connected(private) as db:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+
+def rows(sql: str, values: Sequence[Any] = (), private: bool = False) -> list[tuple[Any, ...]]:
+    """Return what a SELECT finds. Raises MachineError where the file cannot be used."""
+    with _connected(private) as db:
+        return list(db.execute(sql, values))
+
+
+@contextlib.contextmanager
+def _connected(private: bool) -> Iterator[apsw.Connection]:
+    with _lock:
+        try:
+            yield _in_memory() if private else _on_disk()
+        except apsw.Error as error:
+            raise _machine_error(error) from error
+
+
+def _on_disk() -> apsw.Connection:
+    """Return the open connection, or a new one where the home has moved or the file was taken away."""
+    global _disk
+    moved_to = os.environ.get("CHAINTUNE_HOME")
+    if _disk is not None and _disk.home == moved_to and _file_id(_disk.path) == _disk.file_id:
+        return _disk.db
+    close()
+    path = str(runs_db())
+    db = _open(path)
+    _disk = _Disk(moved_to, path, _file_id(path), db)
+    return db
+
+
+def _in_memory() -> apsw.Connection:
+    global _memory
+    _memory = _memory or _open(":memory:")
+    return _memory
+
+
+def _file_id(path: str) -> tuple[int, int] | None:
+    """Return what tells this file from one that was put in its place; None where there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _open(path: str) -> apsw.Connection:
+    db = apsw.Connection(path)
+    try:
+        db.set_busy_timeout(_BUSY_MS)
+        if path != ":memory:":
+            _to_wal(db)
+        db.pragma("synchronous", "normal")
+        _migrate(db, path)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _to_wal(db: apsw.Connection) -> None:
+    """Switch to WAL, which SQLite refuses without waiting while another process opens the same new file."""
+    for _ in range(_BUSY_MS // 20):
+        with contextlib.suppress(apsw.BusyError):
+            db.pragma("journal_mode", "wal")
+            return
+        time.sleep(0.02)
+    db.pragma("journal_mode", "wal")
+
+
+def _migrate(db: apsw.Connection, path: str) -> None:
+    if db.pragma("user_version") == len(MIGRATIONS):
+        return
+    db.execute("BEGIN IMMEDIATE")  # another process may be doing the same: one of the two finds the work done
+    version = db.pragma("user_version")
+    if version > len(MIGRATIONS):
+        raise MachineError(
+            f"{path} was written by a newer chaintune (version {version}, known here {len(MIGRATIONS)}); upgrade it"
+        )
+    for migrate in MIGRATIONS[version:]:
+        migrate(db)
+    db.pragma("user_version", len(MIGRATIONS))
+    db.execute("COMMIT")
+
+
+def close() -> None:
+    """Close the file, so that it can be moved or deleted; the next use opens it again."""
+    global _disk
+    if _disk is not None:
+        _disk.db.close()
+    _disk = None
+
+
+def _machine_error(error: apsw.Error) -> MachineError:
+    path = runs_db()
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
+        return MachineError(f"{path} is locked by another process; wait for it or end it, or set CHAINTUNE_RUNS=off")
+    if isinstance(error, apsw.NotADBError | apsw.CorruptError):
+        return MachineError(f"{path} is damaged ({error}); move it away, and the next run starts a new one")
+    if isinstance(error, apsw.FullError):
+        return MachineError(f"the disk is full while writing {path}; free some space, or set CHAINTUNE_RUNS=off")
+    return MachineError(f"{path} cannot be used ({error}); check its folder's permissions, or set CHAINTUNE_RUNS=off")
+
+
+def _after_fork() -> None:
+    global _lock, _disk, _memory
+    _left_by_fork.append((_disk, _memory))
+    _lock, _disk, _memory = threading.Lock(), None, None
+
+
+os.register_at_fork(after_in_child=_after_fork)

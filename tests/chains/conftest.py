@@ -1,0 +1,100 @@
+"""A chat model that answers by a rule and keeps what it was asked."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.documents import Document
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.retrievers import BaseRetriever
+from pydantic import Field
+
+
+class RuleModel(BaseChatModel):
+    """Answers `rule(the last message's text)`; one token a word, so that usage can be counted by hand."""
+
+    rule: Callable[[str], str]
+    temperature: float = 0.5
+    asked: list[list[BaseMessage]] = Field(default_factory=list)
+    batches: list[int] = Field(default_factory=list)
+    settings: list[dict[str, Any]] = Field(default_factory=list)
+
+    def _generate(self, messages, stop=None, run_manager=None, **kwargs):
+        self.asked.append(messages)
+        self.settings.append({"stop": stop, **kwargs})
+        text = self.rule(messages[-1].text)
+        usage = {"input_tokens": 10, "output_tokens": len(text.split()), "total_tokens": 10 + len(text.split())}
+        message = AIMessage(text, usage_metadata=usage, response_metadata={"model_name": "rule-1"})
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _stream(self, messages, stop=None, run_manager=None, **kwargs) -> Iterator[ChatGenerationChunk]:
+        self.asked.append(messages)
+        for word in self.rule(messages[-1].text).split(" "):
+            chunk = ChatGenerationChunk(message=AIMessageChunk(word + " "))
+            if run_manager:
+                run_manager.on_llm_new_token(word, chunk=chunk)
+            yield chunk
+
+    def batch(self, inputs, *args, **kwargs):
+        self.batches.append(len(inputs))
+        return super().batch(inputs, *args, **kwargs)
+
+    @property
+    def _llm_type(self) -> str:
+        return "rule"
+
+
+@pytest.fixture
+def model():
+    """A maker of RuleModels: from a rule, or from the one text that is always answered."""
+
+    def make(rule="ok"):
+        return RuleModel(rule=rule if callable(rule) else lambda text: rule)
+
+    return make
+
+
+class Shelf(BaseRetriever):
+    """Always returns the same passages."""
+
+    passages: list[Document]
+    asked: list[str] = Field(default_factory=list)
+
+    def _get_relevant_documents(self, query, *, run_manager):
+        self.asked.append(query)
+        return self.passages
+
+
+@pytest.fixture
+def shelf():
+    return lambda *passages: Shelf(passages=list(passages))
+
+
+class Listener(BaseCallbackHandler):
+    """Writes down the events it hears."""
+
+    def __init__(self):
+        self.heard = []
+
+    def on_chain_start(self, serialized, inputs, **kwargs):
+        self.heard.append("chain start")
+
+    def on_chat_model_start(self, serialized, messages, **kwargs):
+        self.heard.append("model start")
+
+    def on_llm_end(self, response, **kwargs):
+        self.heard.append("model end")
+
+    def on_chain_end(self, outputs, **kwargs):
+        self.heard.append("chain end")
+
+    def on_chain_error(self, error, **kwargs):
+        self.heard.append(f"chain error {error}")
+
+
+@pytest.fixture
+def listener():
+    return Listener()

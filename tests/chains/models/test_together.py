@@ -1,0 +1,184 @@
+"""A batch is one call of the engine, and still every prompt has a run, callbacks, a cache and an error of its own."""
+
+import asyncio
+
+import pytest
+from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
+from langchain_core.messages import AIMessage
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+
+from chains import LocalChat, UsageError
+
+TOPICS = ["tea", "a long walk by the river", "비"]
+
+
+@pytest.fixture
+def llm(llama, tokenizer):
+    return LocalChat(llama, tokenizer, temperature=0, max_tokens=12)
+
+
+class Listener(BaseCallbackHandler):
+    """Notes what happens to the model's runs: (event, run, parent, tags or text)."""
+
+    def __init__(self):
+        self.heard = []
+
+    def on_chat_model_start(
+        self, serialized, messages, *, run_id, parent_run_id=None, tags=None, metadata=None, **kwargs
+    ):
+        self.heard.append(("start", run_id, parent_run_id, (tags, metadata, messages[0][-1].text)))
+
+    def on_llm_end(self, response, *, run_id, parent_run_id=None, **kwargs):
+        self.heard.append(("end", run_id, parent_run_id, response.generations[0][0].text))
+
+    def on_llm_error(self, error, *, run_id, parent_run_id=None, **kwargs):
+        self.heard.append(("error", run_id, parent_run_id, error))
+
+
+class AsyncListener(Listener, AsyncCallbackHandler):
+    async def on_chat_model_start(self, *args, **kwargs):
+        Listener.on_chat_model_start(self, *args, **kwargs)
+
+    async def on_llm_end(self, *args, **kwargs):
+        Listener.on_llm_end(self, *args, **kwargs)
+
+    async def on_llm_error(self, *args, **kwargs):
+        Listener.on_llm_error(self, *args, **kwargs)
+
+
+def run(form, runnable, *args, **kwargs):
+    """Return the result of `batch` or `abatch`."""
+    return runnable.batch(*args, **kwargs) if form == "batch" else asyncio.run(runnable.abatch(*args, **kwargs))
+
+
+both = pytest.mark.parametrize("form", ["batch", "abatch"])
+
+
+@both
+def test_a_pipe_of_langchain_parts_reaches_the_engine_once(form, llm, calls):
+    chain = ChatPromptTemplate.from_messages([("user", "Write about {topic}.")]) | llm | StrOutputParser()
+    inputs = [{"topic": topic} for topic in TOPICS]
+    alone = [chain.invoke(one) for one in inputs]
+    sizes = calls(llm)
+    assert run(form, chain, inputs) == alone
+    assert sizes == [3]
+
+
+@both
+def test_bound_settings_and_bound_stops_reach_the_engine_once(form, llm, calls):
+    whole = llm.invoke("tea").text
+    sizes = calls(llm)
+    answers = run(form, llm.bind(max_tokens=10, stop=[whole[7:9]]), ["tea", "tea"])
+    assert [answer.text for answer in answers] == [whole[:7]] * 2
+    assert sizes == [2]
+
+
+@both
+def test_each_prompt_has_a_run_with_its_own_config(form, llm):
+    listeners = [Listener(), AsyncListener()] if form == "abatch" else [Listener(), Listener()]
+    configs = [
+        {"callbacks": [one], "tags": [tag], "metadata": {"who": tag}} for one, tag in zip(listeners, "ab", strict=True)
+    ]
+    answers = run(form, llm, ["tea", "rain"], configs)
+    for listener, tag, prompt, answer in zip(listeners, "ab", ["tea", "rain"], answers, strict=True):
+        (start, begun, _, (tags, metadata, asked)), (end, ended, _, said) = listener.heard
+        assert (start, end, begun) == ("start", "end", ended)
+        assert (tags, metadata["who"], asked, said) == ([tag], tag, prompt, answer.text)
+        assert metadata["ls_provider"] == "chaintune"
+        assert answer.id == f"lc_run--{begun}-0"
+
+
+def test_every_run_begins_before_the_engine_and_ends_after_it(llm, monkeypatch):
+    listener, real = Listener(), llm.engine.generate
+    monkeypatch.setattr(llm.engine, "generate", lambda requests: listener.heard.append(("engine",)) or real(requests))
+    llm.batch(TOPICS, {"callbacks": [listener]})
+    assert [event[0] for event in listener.heard] == ["start"] * 3 + ["engine"] + ["end"] * 3
+
+
+@both
+def test_one_bad_prompt_does_not_take_the_others_with_it(form, llm, calls):
+    listener, long = Listener(), "x" * 300
+    sizes = calls(llm)
+    first, bad, strange, last = run(
+        form, llm, ["tea", long, 5, "rain"], {"callbacks": [listener]}, return_exceptions=True
+    )
+    assert isinstance(first, AIMessage) and isinstance(last, AIMessage)
+    assert isinstance(bad, UsageError) and "319 tokens" in str(bad)
+    assert isinstance(strange, ValueError)
+    assert sizes == [2]
+    assert sorted(event[0] for event in listener.heard) == ["end", "end", "error", "start", "start", "start"]
+    with pytest.raises(UsageError, match="319 tokens"):
+        run(form, llm, ["tea", long])
+
+
+@both
+def test_what_stops_the_engine_ends_every_run(form, llm, monkeypatch):
+    def broken(requests):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(llm.engine, "generate", broken)
+    listener = Listener()
+    assert [str(error) for error in run(form, llm, TOPICS, {"callbacks": [listener]}, return_exceptions=True)] == [
+        "out of memory"
+    ] * 3
+    assert [event[0] for event in listener.heard] == ["start"] * 3 + ["error"] * 3
+    assert not llm._shared
+
+
+def test_an_interrupt_ends_every_run_and_is_passed_on(llm, monkeypatch):
+    def stopped(requests):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(llm.engine, "generate", stopped)
+    listener = Listener()
+    with pytest.raises(KeyboardInterrupt):
+        llm.batch(TOPICS, {"callbacks": [listener]})
+    assert [event[0] for event in listener.heard] == ["start"] * 3 + ["error"] * 3
+    assert not llm._shared
+
+
+@both
+def test_a_langchain_cache_is_kept_and_read(form, llama, tokenizer, calls):
+    llm = LocalChat(llama, tokenizer, temperature=0, max_tokens=6, cache=InMemoryCache())
+    first = run(form, llm, TOPICS)
+    sizes = calls(llm)
+    assert [answer.text for answer in run(form, llm, TOPICS)] == [answer.text for answer in first]
+    assert sizes == []
+
+
+def test_a_model_in_memory_is_not_cached_unless_asked(llama, tokenizer, monkeypatch):
+    from langchain_core.globals import set_llm_cache
+
+    set_llm_cache(InMemoryCache())
+    try:
+        llm = LocalChat(llama, tokenizer, temperature=1, max_tokens=12)
+        assert len({llm.invoke("tea").text for _ in range(3)}) == 3
+    finally:
+        set_llm_cache(None)
+
+
+@both
+def test_an_empty_batch_is_an_empty_list(form, llm):
+    assert run(form, llm, []) == []
+
+
+def test_two_batches_at_once_keep_their_answers_apart(llm):
+    async def two():
+        return await asyncio.gather(llm.abatch(TOPICS), llm.abatch(TOPICS[::-1]))
+
+    one, other = asyncio.run(two())
+    alone = [llm.invoke(topic).text for topic in TOPICS]
+    assert [answer.text for answer in one] == alone
+    assert [answer.text for answer in other] == alone[::-1]
+
+
+def test_someone_who_listens_to_the_stream_of_a_batch_hears_it(llm):
+    chain = ChatPromptTemplate.from_messages([("user", "{topic}")]) | llm
+
+    async def pieces():
+        events = chain.astream_events({"topic": "tea"}, version="v2")
+        return [event["data"]["chunk"].text async for event in events if event["event"] == "on_chat_model_stream"]
+
+    assert "".join(asyncio.run(pieces())) == llm.invoke("tea").text

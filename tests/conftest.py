@@ -1,0 +1,17 @@
+"""Every test gets a state folder of its own and no way out to a network."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["ANONYMIZED_TELEMETRY"] = "False"
+os.environ["LANGSMITH_TRACING"] = "false"
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory, monkeypatch):
+    """A fresh CHAINTUNE_HOME, so that no test sees another's models or runs."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("CHAINTUNE_HOME", str(folder))
+    return folder
