@@ -1,0 +1,130 @@
+"""Every number of every stage: its meaning, its unit, and where its default comes from.
+
+This file loads nothing heavy, so that the command line can print each stage's options at once. A stage's own module shows its
+class as `Config`: `sft.Config`, `reward.Config`, `ppo.Config`, `pretrain.Config`.
+"""
+
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from chains.errors import UsageError
+
+
+def option(help: str, default: Any = MISSING, above: float | None = None, least: float | None = None) -> Any:
+    """Return a dataclass field with its one-line help and the bounds that `check` holds."""
+    metadata = {"help": help, "above": above, "least": least}
+    return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
+
+
+def check(config: Any) -> None:
+    """Raise UsageError on the first field out of its bounds or the first named file that is missing."""
+    for item in fields(config):
+        value = getattr(config, item.name)
+        above, least = item.metadata.get("above"), item.metadata.get("least")
+        if value is None:
+            continue
+        if above is not None and not value > above:
+            raise UsageError(f"{item.name}={value!r} cannot be used; expected a number above {above:g}")
+        if least is not None and not value >= least:
+            raise UsageError(f"{item.name}={value!r} cannot be used; expected a number of at least {least:g}")
+        if item.metadata["help"].startswith("file:") and not Path(value).is_file():
+            raise UsageError(f"{item.name}: there is no file {value}; give the path of an existing file")
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """A small GPT from nothing: a byte-level BPE tokenizer, then next-token prediction."""
+
+    text: str = option("file: plain text to learn from, UTF-8, an empty line between documents")
+    name: str = option("the registry name of the new model", "starter")
+    vocab_size: int = option("tokens in the vocabulary, the 256 bytes and the chat's marks included", 2048, least=300)
+    context: int = option("positions the model can see, in tokens", 256, least=16)
+    layers: int = option("transformer blocks", 4, least=1)
+    width: int = option("size of the hidden state, a multiple of heads", 192, least=8)
+    heads: int = option("attention heads", 6, least=1)
+    steps: int = option("optimiser steps", 600, least=1)
+    batch_size: int = option("sequences a step", 16, least=1)
+    sequence: int = option("tokens a sequence, at most context", 128, least=8)
+    learning_rate: float = option(
+        "peak of AdamW's rate (GPT-3 small uses 6e-4; a model this small bears more)", 2e-3, above=0
+    )
+    warmup: float = option("share of the steps in which the rate rises from 0", 0.05, least=0)
+    weight_decay: float = option("decoupled, on matrices only (GPT-3: 0.1)", 0.1, least=0)
+    clip: float = option("the largest gradient norm (GPT-3: 1.0)", 1.0, above=0)
+    seed: int = option("of the weights, the order and everything else", 0)
+
+
+@dataclass(frozen=True)
+class SFTConfig:
+    """Supervised fine-tuning: InstructGPT's first step."""
+
+    model: str = option("the model to start from, by name")
+    data: str = option("file: chat JSONL of demonstrations")
+    validation: str | None = option("file: chat JSONL that is only measured", None)
+    suffix: str = option("part of the new model's name", "sft")
+    epochs: float = option("passes over the data (InstructGPT C.1: 16)", 16.0, above=0)
+    batch_size: int = option("rows a step (InstructGPT C.1: 32)", 32, least=1)
+    learning_rate: float = option(
+        "peak; InstructGPT's 9.65e-6 is for 1.3 B parameters, small models need more", 1e-3, above=0
+    )
+    final_rate: float = option("share of the peak that the cosine ends at (InstructGPT: 0.1)", 0.1, least=0)
+    warmup: float = option("share of the steps in which the rate rises from 0 (InstructGPT: none)", 0.03, least=0)
+    dropout: float = option("residual dropout (InstructGPT C.1: 0.2)", 0.2, least=0)
+    weight_decay: float = option("decoupled, on matrices only", 0.01, least=0)
+    clip: float = option("the largest gradient norm", 1.0, above=0)
+    seed: int = option("of the order and of dropout", 0)
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """A reward model from rankings: InstructGPT's second step."""
+
+    model: str = option("the SFT model to start from, by name")
+    data: str = option("file: rankings JSONL, each row a prompt with its K ranked answers")
+    validation: str | None = option("file: rankings JSONL that is only measured", None)
+    demonstrations: str | None = option("file: chat JSONL whose answers get mean score 0 (InstructGPT 3.5)", None)
+    suffix: str = option("part of the new model's name", "rm")
+    epochs: float = option("passes over the data (InstructGPT C.2: 1, more overfits)", 1.0, above=0)
+    batch_size: int = option("prompts a step, each with all its answers (InstructGPT C.2: 64)", 8, least=1)
+    learning_rate: float = option(
+        "peak; InstructGPT's 9e-6 is for 6 B parameters, small models need more", 5e-4, above=0
+    )
+    final_rate: float = option("share of the peak that the cosine ends at (InstructGPT: 0.1)", 0.1, least=0)
+    warmup: float = option("share of the steps in which the rate rises from 0", 0.05, least=0)
+    dropout: float = option("residual dropout", 0.0, least=0)
+    weight_decay: float = option("decoupled, on matrices only", 0.01, least=0)
+    clip: float = option("the largest gradient norm", 1.0, above=0)
+    seed: int = option("of the order and of the new head", 0)
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Reinforcement learning against a reward model with a KL penalty: InstructGPT's third step."""
+
+    policy: str = option("the SFT model to improve, by name; it is the KL reference too")
+    reward_model: str = option("the reward model, by name; the value model starts from it (InstructGPT C.4)")
+    prompts: str = option("file: JSONL of prompts; answers in it are ignored")
+    ptx: str | None = option("file: pretraining text mixed in as PPO-ptx (InstructGPT Eq. 2)", None)
+    ptx_coefficient: float = option("weight of the pretraining loss beside PPO's (InstructGPT: 27.8)", 27.8, least=0)
+    suffix: str = option("part of the new model's name", "ppo")
+    iterations: int = option("rounds of sampling and learning", 40, least=1)
+    batch_size: int = option("answers sampled a round (InstructGPT: 512)", 64, least=1)
+    minibatch_size: int = option("answers an optimiser step", 32, least=1)
+    epochs: int = option("passes over each round's answers (InstructGPT: 1; Stiennon et al.: 4)", 1, least=1)
+    max_tokens: int = option("longest sampled answer, in tokens", 40, least=1)
+    learning_rate: float = option("of the policy; constant after warm-up (InstructGPT C.4)", 2e-4, above=0)
+    value_learning_rate: float = option("of the value model (InstructGPT C.4: 9e-6 at 6 B parameters)", 5e-4, above=0)
+    warmup_iterations: int = option("rounds in which both rates rise from a tenth (InstructGPT C.4: 10)", 5, least=0)
+    kl_coefficient: float = option("beta, the price of a nat of KL per answer (InstructGPT: 0.02)", 0.05, least=0)
+    kl_target: float | None = option(
+        "nats per answer that beta adapts to (Ziegler et al.: 6); none keeps beta fixed", None, above=0
+    )
+    gae_lambda: float = option(
+        "lambda of the advantage estimate (Stiennon et al.: 0.95; InstructGPT gives none)", 0.95, least=0
+    )
+    clip_range: float = option("of the policy ratio (InstructGPT: 0.2)", 0.2, above=0)
+    value_clip_range: float = option("of the value's move from the old value (Stiennon et al.: 0.2)", 0.2, above=0)
+    missing_end_penalty: float = option("taken from the score of an answer that never ends", 1.0, least=0)
+    clip: float = option("the largest gradient norm", 1.0, above=0)
+    seed: int = option("of the prompts' order and of every sample", 0)

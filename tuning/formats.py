@@ -1,0 +1,375 @@
+"""The data formats of tuning, read line by line: chat JSONL (OpenAI's), rankings JSONL (K answers to a prompt, ties by equal rank), tables.
+
+A chat row is {"messages": [{"role", "content", "weight"?}, …]}; a ranking row is {"input": {"messages"}, "outputs": [{"messages", "rank"}, …]}.
+Every problem is named by file and line, with what was expected.
+"""
+
+import csv
+import json
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from chains.errors import UsageError, nearest
+from chains.home import write_file
+
+Row = dict[str, Any]
+ROLES = ("system", "developer", "user", "assistant")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong (`error`) or unwise (`warning`) at a place in a file, and what to do."""
+
+    file: str
+    line: int
+    field: str
+    problem: str
+    fix: str
+    level: str = "error"
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.field + ': ' if self.field else ''}{self.problem}; {self.fix}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check` saw."""
+
+    file: str
+    format: str
+    rows: int
+    findings: list[Finding]
+
+    @property
+    def good(self) -> bool:
+        """True where nothing is an error."""
+        return not any(finding.level == "error" for finding in self.findings)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain data."""
+        return {
+            "file": self.file,
+            "format": self.format,
+            "rows": self.rows,
+            "good": self.good,
+            "findings": [asdict(f) for f in self.findings],
+        }
+
+
+def read(path: str | Path) -> Iterator[tuple[int, Row]]:
+    """Yield (line number, row) of a JSONL file. Raises UsageError at the first line that is not a JSON object."""
+    for line, row in _lines(str(path)):
+        if isinstance(row, Finding):
+            raise UsageError(str(row))
+        yield line, row
+
+
+def read_chat(path: str | Path) -> list[Row]:
+    """Return the rows of a chat JSONL file. Raises UsageError, naming the line, at the first row that cannot be trained on."""
+    return _read_valid(path, chat_problems)
+
+
+def read_rankings(path: str | Path) -> list[Row]:
+    """Return the rows of a rankings JSONL file. Raises UsageError, naming the line, at the first row that ranks nothing."""
+    return _read_valid(path, ranking_problems)
+
+
+def read_prompts(path: str | Path) -> list[list[Row]]:
+    """Return each row's prompt, the messages before an assistant's last answer, from chat or rankings JSONL.
+
+    Raises UsageError, naming the line, at a row whose prompt is empty.
+    """
+    prompts = []
+    for line, row in read(path):
+        problems = _message_problems(
+            str(path), line, row.get("input", row) if isinstance(row.get("input", row), dict) else row
+        )
+        if problems:
+            raise UsageError(str(problems[0]))
+        messages = row.get("input", row)["messages"]
+        prompt = messages[:-1] if messages[-1]["role"] == "assistant" else messages
+        if not prompt:
+            raise UsageError(f"{path}:{line}: the prompt is empty; put a user message before the answer")
+        prompts.append(prompt)
+    if not prompts:
+        raise UsageError(f"{path} holds no rows; expected JSONL with one prompt a line")
+    return prompts
+
+
+def _read_valid(path: str | Path, problems: Callable[[str, int, Row], list[Finding]]) -> list[Row]:
+    rows = []
+    for line, row in read(path):
+        found = [finding for finding in problems(str(path), line, row) if finding.level == "error"]
+        if found:
+            raise UsageError(str(found[0]))
+        rows.append(row)
+    if not rows:
+        raise UsageError(f"{path} holds no rows; expected JSONL with one example a line")
+    return rows
+
+
+def write(path: str | Path, rows: Iterable[Row]) -> int:
+    """Write `rows` as JSONL, all or nothing, and return how many there were."""
+    lines = [orjson.dumps(row) for row in rows]
+    write_file(Path(path), b"".join(line + b"\n" for line in lines))
+    return len(lines)
+
+
+def chat_row(question: str, answer: str, system: str | None = None) -> Row:
+    """Return one question and its answer as a chat row."""
+    opening = [{"role": "system", "content": system}] if system else []
+    return {"messages": [*opening, {"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+
+
+def ranking_row(prompt: Sequence[Row], answers: Sequence[str], ranks: Sequence[int]) -> Row:
+    """Return a prompt's K answers and their ranks, 1 the best, as a rankings row."""
+    outputs = [
+        {"messages": [{"role": "assistant", "content": a}], "rank": r} for a, r in zip(answers, ranks, strict=True)
+    ]
+    return {"input": {"messages": list(prompt)}, "outputs": outputs}
+
+
+def from_table(
+    path: str | Path, question: str = "question", answer: str = "answer", system: str | None = None
+) -> list[Row]:
+    """Return a chat row for each row of a CSV or TSV file with a header.
+
+    Raises UsageError where a named column is missing (the near ones named), a cell is empty, or the file is not UTF-8.
+    """
+    rows = []
+    for line, cells in read_table(path, (question, answer)):
+        for column in (question, answer):
+            if not (cells[column] or "").strip():
+                raise UsageError(f"{path}:{line}: column {column!r} is empty; fill it in or remove the row")
+        rows.append(chat_row(cells[question].strip(), cells[answer].strip(), system))
+    if not rows:
+        raise UsageError(f"{path} has a header and no rows; add questions and answers")
+    return rows
+
+
+def read_table(path: str | Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """Return (line number, cells by column) of a CSV or TSV file. Raises UsageError where one of `columns` is missing."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 (byte {error.start}); save the table as UTF-8 and try again") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}; give the path of an existing table") from error
+    reader = csv.DictReader(text.splitlines(keepends=True), delimiter="\t" if str(path).endswith(".tsv") else ",")
+    header = list(reader.fieldnames or [])
+    for column in columns:
+        if column not in header:
+            raise UsageError(
+                f"{path}: no column {column!r}; the header has {', '.join(map(repr, header)) or 'nothing'}{nearest(column, header)}"
+            )
+    return [(reader.line_num, cells) for cells in reader]
+
+
+def split(rows: Sequence[Row], fractions: Sequence[float], seed: int = 0) -> list[list[Row]]:
+    """Return `rows` shuffled by `seed` and cut into parts of the given fractions; rows with the same prompt stay in one part.
+
+    Raises UsageError unless the fractions are positive and add up to 1.
+    """
+    if not fractions or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise UsageError(f"fractions {list(fractions)} cannot split the rows; give positive numbers that add up to 1")
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(prompt_key(row), []).append(row)
+    keys = list(groups)
+    random.Random(seed).shuffle(keys)
+    parts: list[list[Row]] = [[] for _ in fractions]
+    bounds = [sum(fractions[: i + 1]) * len(rows) for i in range(len(fractions))]
+    placed = 0
+    for key in keys:
+        part = next((i for i, bound in enumerate(bounds) if placed < bound - 1e-9), len(parts) - 1)
+        parts[part] += groups[key]
+        placed += len(groups[key])
+    return parts
+
+
+def prompt_key(row: Row) -> str:
+    """Return a text that is equal for rows with the same prompt."""
+    messages = row.get("input", row)["messages"]
+    prompt = messages[:-1] if messages[-1]["role"] == "assistant" else messages
+    return json.dumps([[m["role"], " ".join(str(m["content"]).split())] for m in prompt], ensure_ascii=False)
+
+
+def check(path: str | Path) -> Report:
+    """Return every problem in a chat or rankings JSONL file, by line."""
+    findings: list[Finding] = []
+    rows, kind = 0, "chat"
+    seen: dict[str, int] = {}
+    for line, row in _lines(str(path)):
+        rows += 1
+        if isinstance(row, Finding):
+            findings.append(row)
+            continue
+        kind = "rankings" if "outputs" in row else "chat"
+        problems = (ranking_problems if kind == "rankings" else chat_problems)(str(path), line, row)
+        findings += problems
+        if not any(p.level == "error" for p in problems):
+            text = json.dumps(row, sort_keys=True)
+            if text in seen:
+                findings.append(
+                    Finding(
+                        str(path),
+                        line,
+                        "",
+                        f"the row is the same as line {seen[text]}",
+                        "remove one of them",
+                        "warning",
+                    )
+                )
+            seen.setdefault(text, line)
+    if rows < 10:
+        findings.append(
+            Finding(
+                str(path),
+                0,
+                "",
+                f"{rows} rows are few",
+                "at least 10 are needed to see an effect, 50 to 100 to see it well",
+                "warning",
+            )
+        )
+    return Report(str(path), kind, rows, findings)
+
+
+def chat_problems(file: str, line: int, row: Row) -> list[Finding]:
+    """Return what is wrong with one chat row."""
+    found = _message_problems(file, line, row)
+    if found:
+        return found
+    messages = row["messages"]
+    if messages[-1]["role"] != "assistant":
+        found.append(
+            Finding(
+                file,
+                line,
+                "messages",
+                "the last message is not the assistant's",
+                "end the row with the answer to learn",
+            )
+        )
+    if not any(m["role"] == "assistant" and m.get("weight", 1) for m in messages):
+        found.append(
+            Finding(file, line, "messages", "nothing here is learned", "add an assistant message, or give one weight 1")
+        )
+    for place, message in enumerate(messages):
+        if message["role"] == "system" and place:
+            found.append(
+                Finding(
+                    file,
+                    line,
+                    f"messages[{place}]",
+                    "a system message in the middle",
+                    "move it to the front",
+                    "warning",
+                )
+            )
+        if message.get("weight", 1) not in (0, 1):
+            found.append(
+                Finding(file, line, f"messages[{place}].weight", f"{message['weight']!r} is no weight", "use 0 or 1")
+            )
+    return found
+
+
+def ranking_problems(file: str, line: int, row: Row) -> list[Finding]:
+    """Return what is wrong with one rankings row."""
+    outputs = row.get("outputs")
+    if not isinstance(row.get("input"), dict):
+        return [
+            Finding(
+                file, line, "input", "is missing or no object", 'expected {"input": {"messages": […]}, "outputs": […]}'
+            )
+        ]
+    found = _message_problems(file, line, row["input"], "input.")
+    if not isinstance(outputs, list) or len(outputs) < 2:
+        return [
+            *found,
+            Finding(file, line, "outputs", "holds fewer than two answers", "give 2 to 9 answers, each with its rank"),
+        ]
+    for place, output in enumerate(outputs):
+        where = f"outputs[{place}]"
+        if not isinstance(output, dict):
+            found.append(Finding(file, line, where, "is no object", 'expected {"messages": […], "rank": 1}'))
+            continue
+        found += _message_problems(file, line, output, f"{where}.")
+        rank = output.get("rank")
+        if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
+            found.append(
+                Finding(
+                    file,
+                    line,
+                    f"{where}.rank",
+                    f"{rank!r} is no rank",
+                    "use a whole number from 1, the best; equal ranks are a tie",
+                )
+            )
+    if not found and len({output["rank"] for output in outputs}) == 1:
+        found.append(
+            Finding(
+                file,
+                line,
+                "outputs",
+                "all answers have the same rank",
+                "rank at least one above another, or remove the row",
+            )
+        )
+    return found
+
+
+def _message_problems(file: str, line: int, row: Row, prefix: str = "") -> list[Finding]:
+    messages = row.get("messages")
+    field = f"{prefix}messages"
+    if not isinstance(messages, list) or not messages:
+        return [
+            Finding(
+                file, line, field, "is missing or empty", 'expected {"messages": [{"role": "user", "content": "…"}, …]}'
+            )
+        ]
+    found = []
+    for place, message in enumerate(messages):
+        where = f"{field}[{place}]"
+        if not isinstance(message, dict):
+            found.append(Finding(file, line, where, "is no object", 'expected {"role": …, "content": …}'))
+        elif message.get("role") not in ROLES:
+            found.append(
+                Finding(file, line, f"{where}.role", f"{message.get('role')!r} is unknown", "use 'user' or 'assistant'")
+            )
+        elif not isinstance(message.get("content"), str) or not message["content"].strip():
+            found.append(Finding(file, line, f"{where}.content", "is empty or no text", "write what was said"))
+    return found
+
+
+def _lines(path: str) -> Iterator[tuple[int, Row | Finding]]:
+    try:
+        with open(path, "rb") as file:
+            for number, raw in enumerate(file, start=1):
+                text = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
+                if text.strip():
+                    yield number, _parse(path, number, text)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}; give the path of an existing JSONL file") from error
+
+
+def _parse(path: str, number: int, raw: bytes) -> Row | Finding:
+    try:
+        row = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        return Finding(
+            path,
+            number,
+            "",
+            f"the line is not JSON ({error.msg} at column {error.colno})",
+            "write one JSON object a line",
+        )
+    if not isinstance(row, dict):
+        return Finding(path, number, "", "the line is JSON but no object", 'expected {"messages": […]}')
+    return row

@@ -1,0 +1,156 @@
+"""The one training loop: every stage runs its steps here, and here they are counted, shown, checked, saved and taken up again.
+
+A stage gives `run` a function that does step number i. What must survive a stop is in a `State`: weights, optimisers, and a few numbers.
+A step's data and samples come from (seed, i) and from torch's generator, which the checkpoint holds; so a run that was killed and is
+started again with the same configuration ends, on a CPU, with the same weights bit for bit as one that was never stopped.
+Checkpoints are safetensors and JSON, written beside and renamed.
+"""
+
+import json
+import math
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, load_model, save_file, save_model
+
+from chains.errors import ModelError
+from chains.home import publish_folder
+from tuning.optimizer import Optimizer
+
+Metrics = dict[str, float]
+CHECKPOINT_S = 30.0
+"""Seconds between two checkpoints."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a stage stands: `step` of `steps` done, with that step's numbers."""
+
+    stage: str
+    step: int
+    steps: int
+    metrics: Metrics
+
+
+Report = Callable[[Progress], None]
+
+
+def silent(progress: Progress) -> None:
+    """Show nothing."""
+
+
+@dataclass
+class State:
+    """All that a stopped run needs to go on: `numbers` is anything JSON can hold."""
+
+    modules: dict[str, torch.nn.Module]
+    optimizers: dict[str, Optimizer]
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+
+def run(
+    stage: str,
+    steps: int,
+    step: Callable[[int], Metrics],
+    state: State,
+    folder: Path,
+    seed: int,
+    report: Report = silent,
+    checkpoint_s: float = CHECKPOINT_S,
+) -> list[Metrics]:
+    """Do steps 0 … steps-1, from the newest checkpoint in `folder` where there is one, and return every step's metrics.
+
+    `step` reads and changes `state`. Raises ModelError, the last checkpoint kept, where a metric is not finite. An interruption (Ctrl-C)
+    saves a checkpoint and is passed on.
+    """
+    with torch.random.fork_rng(devices=[]), _Interruption() as interruption:
+        torch.manual_seed(seed)
+        history = restore(state, folder)
+        saved_at = time.monotonic()
+        for i in range(len(history), steps):
+            metrics = step(i)
+            _check(stage, i, metrics, folder)
+            history.append(metrics)
+            report(Progress(stage, i + 1, steps, metrics))
+            if interruption.asked or (time.monotonic() - saved_at > checkpoint_s and i + 1 < steps):
+                save(state, history, folder)
+                saved_at = time.monotonic()
+            if interruption.asked:
+                raise KeyboardInterrupt
+    return history
+
+
+class _Interruption:
+    """While entered, the first Ctrl-C only sets `asked`, so that a step is never cut in half; the second one interrupts at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._main = threading.current_thread() is threading.main_thread()
+
+    def __enter__(self) -> "_Interruption":
+        if self._main:
+            self._before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._main:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _ask(self, number: int, frame: object) -> None:
+        self.asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def save(state: State, history: list[Metrics], folder: Path) -> None:
+    """Write a checkpoint of everything after `len(history)` steps, and remove all but the last two."""
+    with publish_folder(folder / f"step-{len(history):08d}") as work:
+        for name, module in state.modules.items():
+            save_model(module, str(work / f"weights.{name}.safetensors"))
+        for name, optimizer in state.optimizers.items():
+            save_file(optimizer.tensors(), work / f"optimizer.{name}.safetensors")
+        save_file({"torch": torch.get_rng_state()}, work / "random.safetensors")
+        (work / "state.json").write_text(json.dumps({"numbers": state.numbers, "history": history}))
+    for old in _checkpoints(folder)[:-2]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(state: State, folder: Path) -> list[Metrics]:
+    """Load the newest checkpoint that can be read into `state`, and return its history; [] where there is none."""
+    for path in reversed(_checkpoints(folder)):
+        try:
+            saved = json.loads((path / "state.json").read_text())
+            tensors = {name: load_file(path / f"optimizer.{name}.safetensors") for name in state.optimizers}
+            generator = load_file(path / "random.safetensors")["torch"]
+            for name, module in state.modules.items():
+                load_model(module, str(path / f"weights.{name}.safetensors"))
+        except Exception:  # a damaged file raises many kinds of errors; the checkpoint before it serves
+            continue
+        for name, optimizer in state.optimizers.items():
+            optimizer.load(tensors[name])
+        torch.set_rng_state(generator)
+        state.numbers.update(saved["numbers"])
+        history: list[Metrics] = saved["history"]
+        return history
+    return []
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("step-*") if path.is_dir()) if folder.is_dir() else []
+
+
+def _check(stage: str, i: int, metrics: Metrics, folder: Path) -> None:
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            kept = _checkpoints(folder)
+            where = f"the checkpoint {kept[-1]} is kept" if kept else "no checkpoint was written yet"
+            raise ModelError(
+                f"{stage} step {i + 1}: {name} is {value}; the training diverged ({where}). "
+                "Lower the learning rate, or look at this step's data"
+            )

@@ -1,0 +1,100 @@
+"""The objectives, as pure functions of tensors.
+
+Shapes: B sequences, T positions, N supervised tokens, P prompts, K answers to a prompt. A mask's 1 means: this position counts.
+"""
+
+import torch
+import torch.nn.functional as F
+
+
+def token_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the mean negative log-likelihood in nats a token: `logits` (N, V), `targets` (N,). GPT (Radford et al. 2018) Eq. 1."""
+    return F.cross_entropy(logits.float(), targets)
+
+
+def token_logps(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return each target's log-probability (N,) under `logits` (N, V), in float32."""
+    return -F.cross_entropy(logits.float(), targets, reduction="none")
+
+
+def ranking_loss(scores: list[torch.Tensor], ranks: list[torch.Tensor]) -> torch.Tensor:
+    """Return the mean over prompts of -1/C(K,2) sum log sigma(r_w - r_l). InstructGPT (arXiv 2203.02155) Eq. 1.
+
+    `scores[p]` and `ranks[p]` are (K,), rank 1 the best. All pairs of a prompt count together as one element; tied pairs are dropped,
+    and a prompt's sum is divided by the pairs that remain. Prompts whose answers all tie add nothing.
+    """
+    losses = [-F.logsigmoid(gaps).mean() for gaps in map(pair_gaps, scores, ranks) if len(gaps)]
+    return torch.stack(losses).mean() if losses else scores[0].sum() * 0
+
+
+def pair_gaps(scores: torch.Tensor, ranks: torch.Tensor) -> torch.Tensor:
+    """Return r_w - r_l for every pair of one prompt that is not tied: (pairs,)."""
+    better = ranks[:, None] < ranks[None, :]  # (K, K): row is better than column
+    return (scores[:, None] - scores[None, :])[better]
+
+
+def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the mean of `values` (B, T) where `mask` is 1, over all sequences together."""
+    return (values * mask).sum() / mask.sum().clamp(min=1)
+
+
+def whiten(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return `values` (B, T) with mean 0 and variance 1 over the positions where `mask` is 1, and 0 elsewhere."""
+    mean = masked_mean(values, mask)
+    count = mask.sum().clamp(min=2)
+    variance = (((values - mean) ** 2) * mask).sum() / (count - 1)
+    return (values - mean) * torch.rsqrt(variance + 1e-8) * mask
+
+
+def penalised_rewards(
+    scores: torch.Tensor, logps: torch.Tensor, reference: torch.Tensor, mask: torch.Tensor, beta: float
+) -> torch.Tensor:
+    """Return the reward of each action (B, T): -beta (log pi - log pi_ref) everywhere, plus the score (B,) on the last action.
+
+    InstructGPT (arXiv 2203.02155) Eq. 2 without the pretraining term, its KL spread over tokens as in Ziegler et al. (arXiv 1909.08593).
+    """
+    rewards = -beta * (logps - reference) * mask
+    last = last_action(mask)
+    return rewards.scatter_add(1, last[:, None], scores[:, None].to(rewards.dtype))
+
+
+def last_action(mask: torch.Tensor) -> torch.Tensor:
+    """Return the place of the last 1 in each row of `mask` (B, T): (B,)."""
+    places = torch.arange(mask.shape[1], device=mask.device)
+    return (mask * (places + 1)).argmax(dim=1)
+
+
+def gae(
+    rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, lam: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return advantages and returns (B, T) by generalised advantage estimation (arXiv 1506.02438 Eq. 16), undiscounted.
+
+    `values[:, t]` is the value before action t. Actions of a row are contiguous; the value after the last one is 0.
+    """
+    values = values * mask
+    advantages = torch.zeros_like(rewards)
+    running = torch.zeros_like(rewards[:, 0])
+    following = torch.zeros_like(rewards[:, 0])
+    for t in range(rewards.shape[1] - 1, -1, -1):
+        delta = rewards[:, t] + following - values[:, t]
+        running = (delta + lam * running) * mask[:, t]
+        advantages[:, t] = running
+        following = torch.where(mask[:, t] > 0, values[:, t], torch.zeros_like(following))
+    return advantages, advantages + values
+
+
+def policy_loss(
+    logps: torch.Tensor, old: torch.Tensor, advantages: torch.Tensor, mask: torch.Tensor, clip: float
+) -> torch.Tensor:
+    """Return PPO's clipped surrogate, negated: arXiv 1707.06347 Eq. 7, averaged over all actions of the minibatch."""
+    ratio = torch.exp(logps - old)
+    plain, clipped = ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages
+    return masked_mean(-torch.minimum(plain, clipped), mask)
+
+
+def value_loss(
+    values: torch.Tensor, old: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor, clip: float
+) -> torch.Tensor:
+    """Return half the larger of the plain and the clipped squared error, as in Stiennon et al. (arXiv 2009.01325)'s code line."""
+    clipped = old + (values - old).clamp(-clip, clip)
+    return 0.5 * masked_mean(torch.maximum((values - returns) ** 2, (clipped - returns) ** 2), mask)

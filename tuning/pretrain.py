@@ -1,0 +1,97 @@
+"""A small GPT from nothing: next-token prediction on plain text (Radford et al. 2018, Eq. 1), GPT-2's layout, GPT-3's optimiser settings.
+
+pretrain.train(pretrain.Config(text="corpus.txt", name="starter"))
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chains.errors import UsageError
+from chains.models import registry
+from tuning import base, loop, losses, tokenizer
+from tuning.configs import PretrainConfig as Config
+from tuning.configs import check
+from tuning.optimizer import Optimizer, cosine
+
+__all__ = ["Config", "train"]
+
+
+def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
+    """Learn a tokenizer and a model from `config.text`, register the model as `config.name`, replacing one of that name, and return its entry.
+
+    Raises UsageError where the text is too short for one sequence or the sizes do not fit each other.
+    """
+    check(config)
+    _check_sizes(config)
+    registry.folder(config.name)
+    documents = [part.strip() for part in Path(config.text).read_text(encoding="utf-8").split("\n\n") if part.strip()]
+    words = tokenizer.train(documents, config.vocab_size, config.context)
+    stream = torch.tensor([token for text in documents for token in [*words.encode(text), words.eos_token_id]])
+    if len(stream) <= config.sequence:
+        raise UsageError(
+            f"{config.text} holds {len(stream)} tokens, fewer than one sequence of {config.sequence}; add text"
+        )
+    model = new_model(config, words)
+    optimizer = Optimizer([model], config.weight_decay, config.clip)
+
+    def step(i: int) -> loop.Metrics:
+        ids = windows(stream, config.batch_size, config.sequence, config.seed * 1_000_003 + i)
+        loss = next_token_loss(model, ids)
+        loss.backward()
+        rate = cosine(i, config.steps, config.learning_rate, config.warmup, 0.1)
+        return {"loss": loss.item(), "gradient_norm": optimizer.update(rate), "learning_rate": rate}
+
+    model.train()
+    state = loop.State({"model": model}, {"model": optimizer})
+    folder = base.workdir("pretrain", config)
+    history = loop.run("pretrain", config.steps, step, state, folder, config.seed, report)
+    return base.publish(config.name, model, words, config, "pretrain", [], history, tokens=len(stream))
+
+
+def windows(stream: torch.Tensor, count: int, length: int, seed: int) -> torch.Tensor:
+    """Return `count` random windows of `length`+1 tokens from `stream`: (B, T+1)."""
+    starts = torch.randint(len(stream) - length, (count,), generator=torch.Generator().manual_seed(seed))
+    return torch.stack([stream[start : start + length + 1] for start in starts.tolist()])
+
+
+def next_token_loss(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    """Return the mean loss in nats a token of predicting each next token of `ids` (B, T+1)."""
+    logits = model(input_ids=ids[:, :-1], use_cache=False).logits  # (B, T, V)
+    return losses.token_loss(logits.flatten(0, 1), ids[:, 1:].flatten())
+
+
+def new_model(config: Config, words: Any) -> Any:
+    """Return a fresh GPT-2 with normal(0, 0.02) weights, residual projections scaled by 1/sqrt(2 x layers) (Radford et al. 2019, section 2.3)."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(config.seed)
+    return GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=len(words),
+            n_positions=config.context,
+            n_embd=config.width,
+            n_layer=config.layers,
+            n_head=config.heads,
+            initializer_range=0.02,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            bos_token_id=None,
+            eos_token_id=words.eos_token_id,
+            pad_token_id=words.pad_token_id,
+        )
+    )
+
+
+def _check_sizes(config: Config) -> None:
+    if config.width % config.heads:
+        raise UsageError(
+            f"width={config.width} is not a multiple of heads={config.heads}; try {config.heads * math.ceil(config.width / config.heads)}"
+        )
+    if config.sequence > config.context:
+        raise UsageError(
+            f"sequence={config.sequence} is longer than context={config.context}; lower the one or raise the other"
+        )

@@ -1,0 +1,113 @@
+"""Answers sampled from a policy, and everything PPO needs to know about them, as padded tensors.
+
+Shapes: B answers, T positions of prompt and answer together, padded on the right. A mask's 1 means: this token is an action,
+sampled by the policy, its end-of-turn token included.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from chains.models.engine import Engine, Request, Sampling
+from chains.models.scorer import Scorer
+from tuning import encode
+from tuning.forward import chosen_logits, chosen_tokens, spread, state_values
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a policy said to B prompts."""
+
+    ids: torch.Tensor
+    """(B, T): prompt, answer, padding."""
+    mask: torch.Tensor
+    """(B, T): 1 where a token was sampled."""
+    ended: torch.Tensor
+    """(B,): 1 where the answer ended its turn within max_tokens."""
+    rows: list[list[int]]
+    """Each prompt and answer without padding."""
+    texts: list[str]
+
+    @property
+    def lengths(self) -> torch.Tensor:
+        """The number of sampled tokens of each answer: (B,)."""
+        return self.mask.sum(dim=1)
+
+    def at(self, places: torch.Tensor) -> "Answers":
+        """Return the answers at `places`, cut to their own longest row."""
+        rows = [self.rows[i] for i in places.tolist()]
+        width = max(map(len, rows))
+        texts = [self.texts[i] for i in places.tolist()]
+        return Answers(self.ids[places, :width], self.mask[places, :width], self.ended[places], rows, texts)
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Answers with what was true when they were sampled; every tensor but `scores` is (B, T) and 0 outside the mask."""
+
+    answers: Answers
+    logps: torch.Tensor
+    reference: torch.Tensor
+    values: torch.Tensor
+    scores: torch.Tensor
+    """(B,): the reward model's, the penalty for a missing end already taken."""
+
+    @property
+    def kl(self) -> torch.Tensor:
+        """Each answer's log(pi / pi_ref) summed over its tokens, (B,): its mean estimates the KL divergence in nats."""
+        return (self.logps - self.reference).sum(dim=1)
+
+    def at(self, places: torch.Tensor) -> "Trajectory":
+        """Return the trajectory of the answers at `places`, cut to their own longest row."""
+        answers = self.answers.at(places)
+        width = answers.ids.shape[1]
+        tensors = (tensor[places, :width] for tensor in (self.logps, self.reference, self.values))
+        return Trajectory(answers, *tensors, self.scores[places])
+
+
+def sample(
+    engine: Engine, prompts: Sequence[Sequence[int]], max_tokens: int, seeds: Sequence[int], temperature: float = 1.0
+) -> Answers:
+    """Return one sampled answer a prompt; answer i's random stream is `seeds[i]`'s, whatever else is sampled with it."""
+    requests = [
+        Request(tuple(prompt), Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed))
+        for prompt, seed in zip(prompts, seeds, strict=True)
+    ]
+    done = engine.generate(requests)
+    rows = [[*prompt, *completion.token_ids] for prompt, completion in zip(prompts, done, strict=True)]
+    marks = [
+        [0] * len(prompt) + [1] * len(completion.token_ids) for prompt, completion in zip(prompts, done, strict=True)
+    ]
+    ended = torch.tensor([completion.finish_reason == "stop" for completion in done]).float()
+    return Answers(encode.pad(rows), encode.pad(marks), ended, rows, [completion.text for completion in done])
+
+
+def action_logps(model: Any, answers: Answers) -> torch.Tensor:
+    """Return log pi of every action (B, T), 0 elsewhere; gradients flow where they are wanted."""
+    return action_logps_and_entropy(model, answers)[0]
+
+
+def action_logps_and_entropy(model: Any, answers: Answers) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return log pi of every action and the entropy in nats of the distribution it was drawn from, both (B, T), 0 elsewhere."""
+    logits = chosen_logits(model, answers.ids, answers.mask).float()  # (N, V)
+    logp = torch.log_softmax(logits, dim=-1)
+    actions = logp.gather(1, chosen_tokens(answers.ids, answers.mask)[:, None])[:, 0]  # (N,)
+    entropy = -(logp.exp() * logp).sum(dim=-1)  # (N,)
+    return spread(actions, answers.mask), spread(entropy, answers.mask)
+
+
+@torch.no_grad()
+def judge(
+    answers: Answers, policy: Any, reference: Any, value: Any, scorer: Scorer, missing_end_penalty: float
+) -> Trajectory:
+    """Return the answers with the log-probabilities, values and scores of this moment."""
+    scores = torch.tensor(scorer.score_ids(answers.rows)) - missing_end_penalty * (1 - answers.ended)
+    return Trajectory(
+        answers,
+        action_logps(policy, answers),
+        action_logps(reference, answers),
+        state_values(value, answers.ids, answers.mask),
+        scores,
+    )
