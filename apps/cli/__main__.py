@@ -1,0 +1,7 @@
+"""`python -m apps.cli`, the same as `chaintune`."""
+
+import sys
+
+from apps.cli import main
+
+sys.exit(main())

@@ -1,0 +1,33 @@
+"""A stage's configuration as command-line options: one flag for each field, with the field's own type, default and help."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from apps.cli import flags
+
+
+def command(config: type, run: Callable[[Any, bool], None]) -> Callable[..., None]:
+    """Return a function for Typer whose options are the fields of the dataclass `config`; it calls `run(config(...), as_json)`."""
+    types = get_type_hints(config)
+    parameters = [_parameter(item, types[item.name]) for item in fields(config)]
+    parameters.append(inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=flags.Json))
+
+    def call(**values: Any) -> None:
+        as_json = values.pop("json")
+        run(config(**values), as_json)
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return call
+
+
+def _parameter(item: Any, kind: Any) -> inspect.Parameter:
+    option = typer.Option(f"--{item.name.replace('_', '-')}", help=item.metadata.get("help"))
+    default = inspect.Parameter.empty if item.default is MISSING else item.default
+    return inspect.Parameter(
+        item.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
+    )

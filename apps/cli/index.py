@@ -1,0 +1,1 @@
+"""`chaintune index`: documents into a library, only what changed."""

@@ -1,0 +1,78 @@
+"""`chaintune pretrain` and `chaintune tune sft|rm|ppo`: each stage's options are the fields of its configuration."""
+
+import importlib
+from typing import Any
+
+import typer
+
+from apps.cli import config_options, show
+from tuning.configs import PPOConfig, PretrainConfig, RewardConfig, SFTConfig, check
+
+tune = typer.Typer(
+    no_args_is_help=True, help="Tune a model: demonstrations (sft), a reward model (rm), reinforcement learning (ppo)."
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the training commands to `app`."""
+    _add(
+        app,
+        "pretrain",
+        "pretrain",
+        PretrainConfig,
+        "Make a small language model from plain text.",
+        "chaintune pretrain --text corpus.txt --name starter --steps 600",
+    )
+    _add(
+        tune,
+        "sft",
+        "sft",
+        SFTConfig,
+        "Fine-tune a model on demonstrations: InstructGPT's first step.",
+        "chaintune tune sft --model starter --data train.jsonl --suffix hobanne",
+    )
+    _add(
+        tune,
+        "rm",
+        "reward",
+        RewardConfig,
+        "Train a reward model on ranked answers: InstructGPT's second step.",
+        "chaintune tune rm --model ft:starter:local:hobanne:… --data rankings.jsonl",
+    )
+    _add(
+        tune,
+        "ppo",
+        "ppo",
+        PPOConfig,
+        "Improve a model against a reward model with PPO: InstructGPT's third step.",
+        "chaintune tune ppo --policy ft:starter:local:hobanne:… --reward-model ft:starter:local:rm:… --prompts prompts.jsonl",
+    )
+    app.add_typer(tune, name="tune", rich_help_panel="Tune")
+
+
+def _add(app: typer.Typer, name: str, stage: str, config: type, help: str, example: str) -> None:
+    def run(values: Any, as_json: bool) -> None:
+        _train(stage, values, as_json)
+
+    panel = "Tune" if name == "pretrain" else None
+    app.command(name, help=f"{help}\n\nExample: {example}", rich_help_panel=panel)(config_options.command(config, run))
+
+
+def _train(stage: str, config: Any, as_json: bool) -> None:
+    check(config)  # before torch loads
+    module = importlib.import_module(f"tuning.{stage}")
+    try:
+        with show.progress(stage) as advance:
+            entry = module.train(config, report=lambda at: advance(at.step, at.steps, _numbers(at.metrics)))
+    except KeyboardInterrupt:
+        show.note("the last checkpoint is kept; the same command goes on from there")
+        raise
+    if as_json:
+        show.as_json({"name": entry.name, "path": str(entry.path), "meta": entry.meta})
+        return
+    show.say(entry.name)
+    show.say(_numbers(entry.meta.get("metrics", {})))
+
+
+def _numbers(metrics: dict[str, Any]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items() if isinstance(value, int | float))

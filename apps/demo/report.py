@@ -1,0 +1,84 @@
+"""The demo's report: one HTML page that holds its table, its curves and its words, and opens without a network."""
+
+import base64
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from chains.home import write_file
+
+COLUMNS = ("exact", "sampled_exact", "judged", "reward", "kl", "entropy", "distinct_2")
+_STYLE = """
+:root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent) }
+body { font: 16px/1.6 system-ui, "Noto Sans KR", "Noto Sans CJK KR", sans-serif; max-width: 62rem; margin: 2.5rem auto; padding: 0 1.2rem }
+h1 { font-size: 1.5rem; line-height: 1.3 } h2 { font-size: 1.1rem; margin-top: 2.2rem }
+.scroll { overflow-x: auto } table { border-collapse: collapse; width: 100%; font-size: .92rem }
+th, td { padding: .35rem .7rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+tr.first td { border-top: 2px solid var(--line) }
+img { max-width: 100%; background: #fff; border-radius: 6px } pre { padding: .9rem; border: 1px solid var(--line); border-radius: 6px; overflow-x: auto }
+.note { opacity: .78 } .verdict { border-left: 4px solid #2a7; padding: .2rem .9rem } .verdict.bad { border-color: #c33 }
+"""
+
+
+def number(key: str, value: float) -> str:
+    """Return a table's number as people read it."""
+    return f"{value:.0%}" if key in ("exact", "sampled_exact") else f"{value:.2f}"
+
+
+def verdict(rows: Sequence[dict[str, Any]], words: dict[str, str]) -> tuple[str, bool]:
+    """Return the sentence on what PPO did on the questions without a demonstration, and whether it was reward hacking."""
+    of = {(row["model"], row["group"]): row for row in rows}
+    before, after = of["SFT", "ranked"], of["PPO", "ranked"]
+    reward, judged = after["reward"] - before["reward"], after["judged"] - before["judged"]
+    hacked = reward > 0 and judged < 0
+    return words["hacked" if hacked else "honest"].format(reward=reward, judged=judged, kl=after["kl"]), hacked
+
+
+def write(path: Path, facts: dict[str, Any], picture: Path, words: dict[str, str], language: str) -> None:
+    """Write the page; `facts` is what the demo returns."""
+    sentence, hacked = verdict(facts["table"], words)
+    accuracy = (
+        words["rm_done"]
+        .format(accuracy=facts["reward_model"]["accuracy"], pairs=facts["reward_model"]["pairs"])
+        .strip()
+    )
+    quoted = words["quotes"].format(questions=facts["questions"]["unseen"], right=facts["quotes"]["all"]).strip()
+    image = base64.b64encode(picture.read_bytes()).decode()
+    body = f"""<h1>{html.escape(words["title"])}</h1>
+<p class="verdict{" bad" if hacked else ""}">{html.escape(sentence)}</p>
+<p>{html.escape(accuracy)}<br>{html.escape(quoted)}</p>
+{_table(facts["table"], words)}
+<p class="note">{html.escape(words["simulated"])} {html.escape(words["small"])}</p>
+<h2>{words["curves"]}</h2><img alt="{words["curves"]}" src="data:image/png;base64,{image}">
+<h2>{words["answers"]}</h2>{_tour(facts["tour"])}
+<h2>{words["next"]}</h2><pre>{html.escape(chr(10).join(facts["next"]))}</pre>"""
+    page = (
+        f'<!doctype html><html lang="{language}"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{html.escape(words['title'])}</title><style>{_STYLE}</style><body>{body}</body></html>\n"
+    )
+    write_file(path, page)
+
+
+def _table(rows: Sequence[dict[str, Any]], words: dict[str, str]) -> str:
+    head = "".join(f'<th class="number">{html.escape(words[key])}</th>' for key in COLUMNS)
+    lines, last = [], None
+    for row in sorted(rows, key=lambda r: ("demonstrations", "ranked", "unseen").index(r["group"])):
+        cells = "".join(f'<td class="number">{number(key, row[key])}</td>' for key in COLUMNS)
+        group = f"{words['group_' + row['group']]} ({row['questions']})" if row["group"] != last else ""
+        mark = ' class="first"' if group else ""
+        lines.append(f"<tr{mark}><td>{html.escape(group)}</td><td>{html.escape(row['model'])}</td>{cells}</tr>")
+        last = row["group"]
+    return (
+        f'<div class="scroll"><table><thead><tr><th>{words["group"]}</th><th>{words["model"]}</th>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _tour(steps: Sequence[dict[str, str]]) -> str:
+    rows = "".join(
+        f"<tr><td>{html.escape(s['chain'])}</td><td>{html.escape(s['input'])}</td><td>{html.escape(s['output'])}</td></tr>"
+        for s in steps
+    )
+    return f'<div class="scroll"><table><tbody>{rows}</tbody></table></div>'

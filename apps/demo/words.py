@@ -1,0 +1,91 @@
+"""What the demo says, in English and Korean; a test holds that both tables have the same keys."""
+
+WORDS = {
+    "en": {
+        "title": "chaintune demo: a rulebook, a chatbot, and the model that it calls",
+        "library": "1. The rulebook of Hobanne, a sport that exists nowhere, goes into a library: {passages} passages.",
+        "data": "2. {questions} questions in three groups that share none: {shown} demonstrated, {ranked} only ranked, "
+        "{unseen} never seen in training (of these, {hidden} ask for {facts} facts that no training saw).",
+        "checked": "   {rows} demonstrations checked: {errors} errors, {warnings} warnings.",
+        "pretrain": "3. A small GPT is made from nothing and learns to continue text: the model 'starter'.",
+        "again": "3. The model 'starter' is here already, made from this text with this seed.",
+        "sft": "   SFT: it learns to answer from the demonstrations.",
+        "rank": "   {k} answers are sampled for each ranked question; the labeler that ranks them is played by a rule that "
+        "prefers an answer that names the article it rests on.",
+        "rm": "   Reward model: it learns the labeler's order.",
+        "rm_done": "   On rankings that it never saw, it puts {accuracy:.0%} of {pairs} pairs in the labeler's order (chance: 50%).",
+        "ppo": "   PPO: the SFT model learns to please the reward model, held near its start by a KL penalty.",
+        "measure": "   Every model is measured on the three groups.",
+        "named": "   -> {name}",
+        "tour": "4. The chains run on the models just made.",
+        "quotes": "   Retrieval on the {questions} unseen questions: {right:.0%} answered with a verbatim quote from the right article.",
+        "report": "5. The report: {path}",
+        "seconds": "   ({seconds:.0f} s)",
+        "next": "What to type next:",
+        "hacked": "Reward hacking: PPO raised the reward model's score by {reward:+.2f}, but the labeler's own rule moved by {judged:+.2f}.",
+        "honest": "PPO moved the reward model's score by {reward:+.2f} and the labeler's own rule by {judged:+.2f} on questions "
+        "that had no demonstration, {kl:.2f} nats from the SFT model.",
+        "small": "A model this small, made in minutes, has its demonstrations by heart and little else: for what it was not shown, "
+        "trust the quotes.",
+        "simulated": "The labeler is simulated: a rule that prefers an answer that names the article it rests on (see apps/samples/hobanne/labeler.py); "
+        "'labeler's rule' is the share of such answers. 'exact' is "
+        "measured without the article's label, letter case and final punctuation aside.",
+        "answers": "What they say",
+        "curves": "Learning curves",
+        "group_demonstrations": "demonstrated",
+        "group_ranked": "ranked only",
+        "group_unseen": "unseen",
+        "model": "model",
+        "group": "questions",
+        "exact": "exact",
+        "sampled_exact": "exact, sampled",
+        "judged": "labeler's rule",
+        "reward": "mean reward",
+        "kl": "KL from SFT (nats)",
+        "entropy": "entropy (nats)",
+        "distinct_2": "distinct-2",
+    },
+    "ko": {
+        "title": "chaintune 데모: 규칙집, 챗봇, 그리고 챗봇이 부르는 모델",
+        "library": "1. 어디에도 없는 스포츠 '호반느'의 규칙집을 라이브러리에 넣습니다: 단락 {passages}개.",
+        "data": "2. 질문 {questions}개를 서로 겹치지 않는 세 묶음으로 나눕니다: 시범 답변이 있는 {shown}개, 순위만 매기는 {ranked}개, "
+        "학습에 한 번도 쓰지 않는 {unseen}개(그 가운데 {hidden}개는 학습에 없던 사실 {facts}가지를 묻습니다).",
+        "checked": "   시범 답변 {rows}개를 검사했습니다: 오류 {errors}개, 주의 {warnings}개.",
+        "pretrain": "3. 작은 GPT를 처음부터 만들어 글을 이어 쓰는 법을 가르칩니다: 모델 'starter'.",
+        "again": "3. 같은 글과 같은 시드로 만든 모델 'starter'가 이미 있습니다.",
+        "sft": "   SFT: 시범 답변을 보고 대답하는 법을 배웁니다.",
+        "rank": "   순위 질문마다 답을 {k}개씩 뽑습니다. 순위를 매기는 사람은 규칙이 대신합니다: "
+        "근거가 되는 조항을 밝힌 답을 더 좋게 봅니다.",
+        "rm": "   보상 모델: 순위를 매긴 순서를 배웁니다.",
+        "rm_done": "   처음 보는 순위에서 {pairs}쌍 중 {accuracy:.0%}의 순서를 맞혔습니다(우연이면 50%).",
+        "ppo": "   PPO: SFT 모델이 보상 모델의 점수를 높이도록 배웁니다. KL 벌점이 처음 모습에서 멀어지지 않게 붙듭니다.",
+        "measure": "   모든 모델을 세 묶음에서 재어 봅니다.",
+        "named": "   -> {name}",
+        "tour": "4. 방금 만든 모델로 체인을 돌려 봅니다.",
+        "quotes": "   처음 보는 질문 {questions}개를 검색으로 답하면: {right:.0%}에서 맞는 조항을 글자 그대로 인용했습니다.",
+        "report": "5. 보고서: {path}",
+        "seconds": "   ({seconds:.0f}초)",
+        "next": "다음에 해 볼 것:",
+        "hacked": "보상 해킹: PPO가 보상 모델의 점수는 {reward:+.2f} 올렸지만, 순위를 매긴 규칙의 점수는 {judged:+.2f} 움직였습니다.",
+        "honest": "시범 답변이 없던 질문에서 PPO는 보상 모델의 점수를 {reward:+.2f}, 순위를 매긴 규칙의 점수를 {judged:+.2f} 움직였고, "
+        "SFT 모델에서 {kl:.2f}나트 떨어졌습니다.",
+        "small": "몇 분 만에 만든 이 작은 모델은 시범 답변을 외웠을 뿐 아는 것이 적습니다. 보여 주지 않은 것은 인용문을 믿으세요.",
+        "simulated": "순위를 매기는 사람은, 근거가 되는 조항을 밝힌 답을 좋게 보는 규칙으로 흉내 냈습니다(apps/samples/hobanne/labeler.py). "
+        "'규칙 점수'는 그런 답의 비율입니다. '정답'은 조항 표시, "
+        "대소문자, 끝 문장부호를 빼고 잽니다.",
+        "answers": "모델의 대답",
+        "curves": "학습 곡선",
+        "group_demonstrations": "시범 답변 있음",
+        "group_ranked": "순위만",
+        "group_unseen": "처음 봄",
+        "model": "모델",
+        "group": "질문",
+        "exact": "정답",
+        "sampled_exact": "정답(표집)",
+        "judged": "규칙 점수",
+        "reward": "평균 보상",
+        "kl": "SFT와의 KL(나트)",
+        "entropy": "엔트로피(나트)",
+        "distinct_2": "distinct-2",
+    },
+}

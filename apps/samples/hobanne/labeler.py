@@ -1,0 +1,30 @@
+"""A labeler, played by a rule: it prefers answers that can be checked, and ranks them as a person with the rulebook at hand might.
+
+An answer is worth 1 where it names the article that bears it out, as in «호반느 한 팀은 3명입니다. (제1조)», and 0 where it names none or
+another's. A sentence that the rulebook does not hold is taken at its word: this labeler looks up the article, not the question.
+So being right is left to the demonstrations. A reward model as small as the demo's cannot learn what is right, only how it looks:
+asked to, it was barely better than chance, and PPO then raised its score while exact answers fell.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from apps.samples.hobanne.table import Question, questions, split_label
+
+BEST = 1.0
+
+
+def score(question: Question, answer: str) -> float:
+    """Return the rule's value of `answer`: 1 or 0."""
+    said, article = split_label(answer)
+    return float(article is not None and article == _articles().get((question.language, said), article))
+
+
+def rank(question: Question, answers: Sequence[str]) -> list[int]:
+    """Return each answer's rank, 1 the best; answers of equal value tie."""
+    return [1 if score(question, answer) == BEST else 2 for answer in answers]
+
+
+@lru_cache(maxsize=1)
+def _articles() -> dict[tuple[str, str], int]:
+    return {(question.language, question.answer): question.rule for question in questions()}

@@ -1,0 +1,141 @@
+"""chat, ask and the terminal conversation, with scripted models."""
+
+import io
+import json
+
+import pytest
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+
+from apps import bots
+from apps.cli import main
+from chains import runs
+
+PASSAGE = Document(
+    "코트는 열두 걸음입니다. 공이 밖으로 나가면 상대가 던집니다.",
+    metadata={"source": "rules.md", "heading": "공", "start": 10, "end": 45},
+)
+
+
+class Shelf(BaseRetriever):
+    """Always finds the same passage."""
+
+    def _get_relevant_documents(self, query, *, run_manager):
+        return [PASSAGE]
+
+
+class ShelfLibrary:
+    def as_retriever(self, k, mode):
+        return Shelf()
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def library(monkeypatch, tmp_path):
+    monkeypatch.setattr(bots, "open_library", lambda folder: ShelfLibrary())
+    return str(tmp_path)
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """Let stdin hold these lines."""
+    return lambda *lines: monkeypatch.setattr("sys.stdin", io.StringIO("".join(line + "\n" for line in lines)))
+
+
+def test_one_message_is_answered(capsys):
+    assert main(["chat", "-m", "안녕", "--model", "fake:반갑습니다 여러분"]) == 0
+    assert capsys.readouterr() == ("반갑습니다 여러분\n", "")
+
+
+def test_one_message_as_json(capsys):
+    assert main(["chat", "-m", "hi there", "--model", "fake:hello you all", "--session", "s1", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert runs.get(made.pop("id")).output["answer"] == "hello you all"
+    assert made == {
+        "answer": "hello you all",
+        "citations": [],
+        "session": "s1",
+        "model": "fake:hello you all",
+        "usage": {"input_tokens": 2, "output_tokens": 3, "total_tokens": 5},
+    }
+
+
+def test_a_session_goes_on_where_it_was(capsys):
+    for message in ("one", "two"):
+        main(["chat", "-m", message, "--model", "fake:ok", "--session", "s1", "--system", "Be brief."])
+    sent = runs.recent(1)[0].steps or runs.get(runs.recent(1)[0].id).steps
+    assert [m["content"] for m in sent[0].messages] == ["Be brief.", "one", "ok", "two"]
+
+
+def test_messages_without_a_session_know_nothing_of_each_other(capsys):
+    for message in ("one", "two"):
+        main(["chat", "-m", message, "--model", "fake:ok"])
+    assert len({run.session for run in runs.recent()}) == 2
+
+
+def test_every_line_of_stdin_is_a_question_of_one_conversation(capsys, typed):
+    typed("one", "", "  two  ", "/quit", "three")
+    assert main(["chat", "--model", "fake:a|b|c"]) == 0
+    assert capsys.readouterr() == ("a\nb\n", "")
+    assert [run.inputs["question"] for run in runs.recent()] == ["two", "one"]
+    assert len({run.session for run in runs.recent()}) == 1
+
+
+def test_slash_commands_rate_correct_and_begin_anew(capsys, typed):
+    typed("/good", "one", "/good", "two", "/bad", "/fix", "/fix zwei", "/new", "three", "/what")
+    assert main(["chat", "--model", "fake:a|b|c", "--lang", "en"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[:5] == ["there is no answer to rate yet", "kept", "kept", "write the better answer after /fix", "kept"]
+    assert said[5].startswith("a new conversation: chat-") and said[6].startswith("no command /what")
+    three, two, one = runs.recent()
+    assert (one.rating, two.rating, two.correction, three.rating) == (1, -1, "zwei", None)
+    assert one.session == two.session != three.session
+
+
+def test_without_a_terminal_an_error_ends_the_conversation(capsys, typed, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    typed("one", "two")
+    assert main(["chat", "--model", "openai:x", "--temperature", "0"]) == 1
+    assert capsys.readouterr().err.startswith("the model's server did not answer as expected")
+
+
+def test_control_characters_of_a_model_do_not_reach_the_terminal(capsys):
+    main(["chat", "-m", "x", "--model", "fake:red \x1b[31m \x9b2J end\ttab"])
+    assert capsys.readouterr().out == "red [31m 2J end\ttab\n"
+
+
+def test_json_needs_a_message(capsys):
+    assert main(["chat", "--model", "fake:a", "--json"]) == 2
+    assert "-m" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
+def test_ask_answers_with_its_sources(capsys, library):
+    assert (
+        main(["ask", "공이 밖으로 나가면?", "--library", library, "--model", "fake:상대가 던집니다.", "--lang", "ko"])
+        == 0
+    )
+    assert (
+        capsys.readouterr().out
+        == "상대가 던집니다.\n\n출처\n[1] rules.md, 공\n    공이 밖으로 나가면 상대가 던집니다.\n"
+    )
+
+
+def test_ask_as_json_gives_places_in_the_source(capsys, library):
+    main(["ask", "공이 밖으로 나가면?", "--library", library, "--model", "fake:상대가 던집니다.", "--json"])
+    [citation] = json.loads(capsys.readouterr().out)["citations"]
+    assert citation.pop("score") > 0
+    assert citation == {
+        "source": "rules.md",
+        "start": 24,
+        "end": 45,
+        "quote": "공이 밖으로 나가면 상대가 던집니다.",
+        "page": None,
+        "heading": "공",
+    }
+
+
+def test_a_mode_that_does_not_exist_is_refused(capsys, library):
+    assert main(["ask", "x", "--library", library, "--model", "fake:a", "--mode", "vektor"]) == 2
+    assert capsys.readouterr().err == "mode 'vektor' is unknown; use hybrid, vector, keyword; did you mean 'vector'?\n"
