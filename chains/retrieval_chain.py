@@ -5,7 +5,7 @@
 
 The retrieved passages go into the prompt numbered and fenced, as data. Where nothing is retrieved the model is not called: the answer
 says so in the question's language, and there are no citations. Where a local model has no room for everything, the oldest of the history
-and then the last of the passages are left out. A prompt of your own has {question} and {passages}; {history} may be in it.
+then the last of the passages, then the end of the only one are left out. A prompt of your own has {question} and {passages}; {history} may be in it.
 """
 
 import re
@@ -21,7 +21,7 @@ from chains.chain import Chain
 from chains.citations import cite
 from chains.errors import UsageError, WiringError
 from chains.llm_chain import LLMChain
-from chains.passages import HEADING, PAGE, SOURCE
+from chains.passages import END, HEADING, PAGE, SOURCE, START
 from chains.plan import Call, Plan, each
 from chains.prompt import Prompt
 from chains.runs.record import OpenRun
@@ -114,11 +114,23 @@ class RetrievalChain(Chain):
 
 
 def _less_and_less(history: list[Any], passages: list[Document]) -> Iterator[tuple[list[Any], list[Document]]]:
-    """Yield all, then without the oldest exchanges one by one, then without the lowest-ranked passages one by one."""
+    """Yield all, then without the oldest exchanges one by one, then without the lowest-ranked passages, then shorter beginnings of one."""
     for start in range(0, len(history) + 1, 2):
         yield history[start:], passages
     for count in range(len(passages) - 1, 0, -1):
         yield [], passages[:count]
+    for share in (2, 4, 8):
+        yield [], [_beginning(passages[0], share)]
+
+
+def _beginning(passage: Document, share: int) -> Document:
+    text = passage.page_content[: max(1, len(passage.page_content) // share)]
+    about = dict(passage.metadata)
+    if about.get(END) == about.get(START, 0) + len(
+        passage.page_content
+    ):  # what did not fit before must not seem to now
+        about[END] = about.get(START, 0) + len(text)
+    return Document(text, metadata=about)
 
 
 def language_of(question: str) -> str:

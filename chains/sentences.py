@@ -16,9 +16,9 @@ _FENCE = re.compile(r"\s{0,3}(```|~~~)")
 _ITEM = re.compile(r"\s*([-*+•·‣○●]|\d{1,3}[.)]|[①-⑳]|\(\d{1,3}\))\s+")
 _QUOTE = re.compile(r"\s*(>\s?)+")
 _END = re.compile(
-    r"""[.!?…。！？]+['"”’»」』)\]]*(?=\s)    # an end mark, closing quotes and brackets, then a space
-    |(?<=[다요죠까])[.!?]+(?=[가-힣])          # Korean that is typed without the space: 했다.그는
-    |[。！？]+['"”’」』)]*                     # full-width marks need none
+    r"""(?<![.!?…。！？])[.!?…。！？]++['"”’»」』)\]]*+(?=\s)    # end marks, closing quotes and brackets, then a space
+    |(?<=[다요죠까])[.!?]++(?=[가-힣])                         # Korean that is typed without the space: 했다.그는
+    |[。！？]++['"”’」』)]*+                                    # full-width marks need none
     """,
     re.VERBOSE,
 )

@@ -152,6 +152,14 @@ def test_what_a_small_model_has_no_room_for_is_left_out(model, shelf):
     assert asked == [(6, ["one", "two", "three"]), (4, ["one", "two", "three"]), (2, ["one"])]
 
 
+def test_a_passage_that_is_too_long_alone_is_cut_and_still_quoted_in_its_place(model, shelf):
+    text = "The room opens at nine. " + "It is warm. " * 50
+    passage = Document("xx" + text, metadata={"source": "tea.md", "start": 98, "end": 100 + len(text)})
+    made = RetrievalChain(llm=small(model("At nine."), 80), retriever=shelf(passage)).invoke("When does the room open?")
+    assert len(made["passages"][0].page_content) == (len(text) + 2) // 8
+    assert (made["citations"][0].start, made["citations"][0].end) == (98, 100 + len("The room opens at nine."))
+
+
 def test_the_call_is_recorded_under_the_question(model, shelf):
     RetrievalChain(llm=model("It opens at nine."), retriever=shelf(PASSAGE)).invoke("When?", {"run_name": "tea"})
     (run,) = runs.recent()

@@ -1,5 +1,7 @@
 """Where sentences are: the expected ones are written by hand."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,3 +73,13 @@ def test_places_are_in_order_and_tight(text):
         assert last <= start < end <= len(text)
         assert text[start:end] == text[start:end].strip()
         last = end
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["." * 200_000, "A. " * 100_000, "- a\n" * 50_000, "**a" * 100_000, " " * 200_000 + "a", (".'" * 50 + "a") * 2000],
+)
+def test_time_grows_with_the_length_alone(text):
+    started = time.process_time()
+    list(sentences(text))
+    assert time.process_time() - started < 2
