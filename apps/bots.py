@@ -9,7 +9,7 @@ from chains.errors import UsageError, nearest
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
 
-MODES = ("hybrid", "vector", "keyword")
+MODES = ("hybrid", "dense", "keyword")  # as in retrieval.search, which is too much to load for a name
 
 
 def new_session() -> str:
@@ -17,27 +17,43 @@ def new_session() -> str:
     return f"chat-{secrets.token_hex(4)}"
 
 
-def check_library(folder: Path) -> None:
-    """Raise UsageError, saying how an index is made, where `folder` holds none."""
-    if not folder.is_dir():
-        raise UsageError(f"there is no index at {folder}; make it with: chaintune index DOCUMENTS --library {folder}")
-
-
-def open_library(folder: Path | None) -> Any:
-    """Return the Library in `folder`. Raises UsageError, saying how one is made, where there is none."""
+def named(folder: Path | None) -> Path:
+    """Return the library's folder. Raises UsageError where none was named."""
     if folder is None:
         raise UsageError(
             "no index was named; make one with `chaintune index DOCUMENTS --library FOLDER`, then add --library FOLDER"
         )
-    check_library(folder)
+    return folder
+
+
+def check_library(folder: Path) -> None:
+    """Raise UsageError, saying how an index is made, where `folder` holds none."""
+    if not (folder / "library.db").is_file():
+        raise UsageError(f"there is no index at {folder}; make it with: chaintune index DOCUMENTS --library {folder}")
+
+
+def open_library(folder: Path | None, embeddings: str | None = None) -> Any:
+    """Return the Library in `folder`. Raises UsageError, saying how one is made, where there is none."""
+    check_library(named(folder))
+    return make_library(named(folder), embeddings)
+
+
+def make_library(folder: Path, embeddings: str | None = None) -> Any:
+    """Return the Library in `folder`, an empty one where there is none; `embeddings` is the model that it was or will be made with."""
+    from chains import LocalEmbeddings
     from retrieval import Library
 
-    return Library(folder)
+    return Library(folder, LocalEmbeddings(embeddings))
+
+
+def check_mode(mode: str) -> None:
+    """Raise UsageError on a way of finding that does not exist."""
+    if mode not in MODES:
+        raise UsageError(f"mode {mode!r} is unknown; use {', '.join(MODES)}{nearest(mode, MODES)}")
 
 
 def retriever(library: Any, k: int, mode: str) -> "BaseRetriever":
     """Return the library's retriever of `k` passages. Raises UsageError on a mode that does not exist."""
-    if mode not in MODES:
-        raise UsageError(f"mode {mode!r} is unknown; use {', '.join(MODES)}{nearest(mode, MODES)}")
+    check_mode(mode)
     found: BaseRetriever = library.as_retriever(k=k, mode=mode)
     return found

@@ -5,6 +5,7 @@ Every problem is named by file and line, with what was expected.
 """
 
 import csv
+import io
 import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,25 +17,7 @@ import orjson
 
 from chains.errors import UsageError, nearest
 from chains.home import write_file
-
-Row = dict[str, Any]
-ROLES = ("system", "developer", "user", "assistant")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong (`error`) or unwise (`warning`) at a place in a file, and what to do."""
-
-    file: str
-    line: int
-    field: str
-    problem: str
-    fix: str
-    level: str = "error"
-
-    def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.field + ': ' if self.field else ''}{self.problem}; {self.fix}"
+from tuning.problems import Finding, Row, chat_problems, message_problems, ranking_problems
 
 
 @dataclass(frozen=True)
@@ -87,12 +70,11 @@ def read_prompts(path: str | Path) -> list[list[Row]]:
     """
     prompts = []
     for line, row in read(path):
-        problems = _message_problems(
-            str(path), line, row.get("input", row) if isinstance(row.get("input", row), dict) else row
-        )
+        conversation = row["input"] if isinstance(row.get("input"), dict) else row
+        problems = message_problems(str(path), line, conversation)
         if problems:
             raise UsageError(str(problems[0]))
-        messages = row.get("input", row)["messages"]
+        messages = conversation["messages"]
         prompt = messages[:-1] if messages[-1]["role"] == "assistant" else messages
         if not prompt:
             raise UsageError(f"{path}:{line}: the prompt is empty; put a user message before the answer")
@@ -112,6 +94,11 @@ def _read_valid(path: str | Path, problems: Callable[[str, int, Row], list[Findi
     if not rows:
         raise UsageError(f"{path} holds no rows; expected JSONL with one example a line")
     return rows
+
+
+def place(path: str | Path, index: int) -> str:
+    """Return `file:line` of row number `index` (from 0) of a JSONL file; an empty line holds no row."""
+    return f"{path}:{[line for line, _ in _lines(str(path))][index]}"
 
 
 def write(path: str | Path, rows: Iterable[Row]) -> int:
@@ -154,50 +141,75 @@ def from_table(
 
 
 def read_table(path: str | Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """Return (line number, cells by column) of a CSV or TSV file. Raises UsageError where one of `columns` is missing."""
+    """Return (line number, cells by column) of a CSV or TSV file.
+
+    Raises UsageError where one of `columns` is missing, or where a row has more cells than the header.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 (byte {error.start}); save the table as UTF-8 and try again") from error
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}; give the path of an existing table") from error
-    reader = csv.DictReader(text.splitlines(keepends=True), delimiter="\t" if str(path).endswith(".tsv") else ",")
+    separator = "\t" if str(path).endswith(".tsv") else ","
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        rows = [(reader.line_num, cells) for cells in reader]
+    except csv.Error as error:
+        raise UsageError(
+            f"{path}:{reader.line_num}: the table cannot be read ({error}); save it as CSV again"
+        ) from error
     header = list(reader.fieldnames or [])
     for column in columns:
         if column not in header:
             raise UsageError(
                 f"{path}: no column {column!r}; the header has {', '.join(map(repr, header)) or 'nothing'}{nearest(column, header)}"
             )
-    return [(reader.line_num, cells) for cells in reader]
+    for line, cells in rows:
+        if any(cells.pop(None, [])):  # type: ignore[call-overload]  # what is beyond the header, if anything
+            raise UsageError(
+                f"{path}:{line}: the row has more cells than the header; put a cell that holds {separator!r} in double quotes"
+            )
+    return rows
 
 
 def split(rows: Sequence[Row], fractions: Sequence[float], seed: int = 0) -> list[list[Row]]:
     """Return `rows` shuffled by `seed` and cut into parts of the given fractions; rows with the same prompt stay in one part.
 
-    Raises UsageError unless the fractions are positive and add up to 1.
+    No part is empty. Raises UsageError unless the fractions are positive and add up to 1, and there is a prompt for each part.
     """
     if not fractions or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise UsageError(f"fractions {list(fractions)} cannot split the rows; give positive numbers that add up to 1")
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(prompt_key(row), []).append(row)
+    if len(groups) < len(fractions):
+        raise UsageError(
+            f"{len(groups)} different prompts cannot fill {len(fractions)} parts; add rows, or ask for fewer parts"
+        )
     keys = list(groups)
     random.Random(seed).shuffle(keys)
     parts: list[list[Row]] = [[] for _ in fractions]
     bounds = [sum(fractions[: i + 1]) * len(rows) for i in range(len(fractions))]
     placed = 0
-    for key in keys:
+    for place, key in enumerate(keys):
         part = next((i for i, bound in enumerate(bounds) if placed < bound - 1e-9), len(parts) - 1)
+        empty = [i for i, rows_there in enumerate(parts) if not rows_there]
+        if len(empty) == len(keys) - place:  # the last prompts fill what would stay empty
+            part = empty[0]
         parts[part] += groups[key]
         placed += len(groups[key])
     return parts
 
 
 def prompt_key(row: Row) -> str:
-    """Return a text that is equal for rows with the same prompt."""
-    messages = row.get("input", row)["messages"]
-    prompt = messages[:-1] if messages[-1]["role"] == "assistant" else messages
-    return json.dumps([[m["role"], " ".join(str(m["content"]).split())] for m in prompt], ensure_ascii=False)
+    """Return a text that is equal for rows with the same prompt; a row of another form is a prompt of its own."""
+    try:
+        messages = row.get("input", row)["messages"]
+        prompt = messages[:-1] if messages[-1]["role"] == "assistant" else messages
+        return json.dumps([[m["role"], " ".join(m["content"].split())] for m in prompt], ensure_ascii=False)
+    except (KeyError, IndexError, TypeError, AttributeError):
+        return json.dumps(row, ensure_ascii=False, sort_keys=True)
 
 
 def check(path: str | Path) -> Report:
@@ -227,7 +239,9 @@ def check(path: str | Path) -> Report:
                     )
                 )
             seen.setdefault(text, line)
-    if rows < 10:
+    if not rows:
+        findings.append(Finding(str(path), 0, "", "there are no rows", "write one JSON object a line"))
+    elif rows < 10:
         findings.append(
             Finding(
                 str(path),
@@ -239,113 +253,6 @@ def check(path: str | Path) -> Report:
             )
         )
     return Report(str(path), kind, rows, findings)
-
-
-def chat_problems(file: str, line: int, row: Row) -> list[Finding]:
-    """Return what is wrong with one chat row."""
-    found = _message_problems(file, line, row)
-    if found:
-        return found
-    messages = row["messages"]
-    if messages[-1]["role"] != "assistant":
-        found.append(
-            Finding(
-                file,
-                line,
-                "messages",
-                "the last message is not the assistant's",
-                "end the row with the answer to learn",
-            )
-        )
-    if not any(m["role"] == "assistant" and m.get("weight", 1) for m in messages):
-        found.append(
-            Finding(file, line, "messages", "nothing here is learned", "add an assistant message, or give one weight 1")
-        )
-    for place, message in enumerate(messages):
-        if message["role"] == "system" and place:
-            found.append(
-                Finding(
-                    file,
-                    line,
-                    f"messages[{place}]",
-                    "a system message in the middle",
-                    "move it to the front",
-                    "warning",
-                )
-            )
-        if message.get("weight", 1) not in (0, 1):
-            found.append(
-                Finding(file, line, f"messages[{place}].weight", f"{message['weight']!r} is no weight", "use 0 or 1")
-            )
-    return found
-
-
-def ranking_problems(file: str, line: int, row: Row) -> list[Finding]:
-    """Return what is wrong with one rankings row."""
-    outputs = row.get("outputs")
-    if not isinstance(row.get("input"), dict):
-        return [
-            Finding(
-                file, line, "input", "is missing or no object", 'expected {"input": {"messages": […]}, "outputs": […]}'
-            )
-        ]
-    found = _message_problems(file, line, row["input"], "input.")
-    if not isinstance(outputs, list) or len(outputs) < 2:
-        return [
-            *found,
-            Finding(file, line, "outputs", "holds fewer than two answers", "give 2 to 9 answers, each with its rank"),
-        ]
-    for place, output in enumerate(outputs):
-        where = f"outputs[{place}]"
-        if not isinstance(output, dict):
-            found.append(Finding(file, line, where, "is no object", 'expected {"messages": […], "rank": 1}'))
-            continue
-        found += _message_problems(file, line, output, f"{where}.")
-        rank = output.get("rank")
-        if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-            found.append(
-                Finding(
-                    file,
-                    line,
-                    f"{where}.rank",
-                    f"{rank!r} is no rank",
-                    "use a whole number from 1, the best; equal ranks are a tie",
-                )
-            )
-    if not found and len({output["rank"] for output in outputs}) == 1:
-        found.append(
-            Finding(
-                file,
-                line,
-                "outputs",
-                "all answers have the same rank",
-                "rank at least one above another, or remove the row",
-            )
-        )
-    return found
-
-
-def _message_problems(file: str, line: int, row: Row, prefix: str = "") -> list[Finding]:
-    messages = row.get("messages")
-    field = f"{prefix}messages"
-    if not isinstance(messages, list) or not messages:
-        return [
-            Finding(
-                file, line, field, "is missing or empty", 'expected {"messages": [{"role": "user", "content": "…"}, …]}'
-            )
-        ]
-    found = []
-    for place, message in enumerate(messages):
-        where = f"{field}[{place}]"
-        if not isinstance(message, dict):
-            found.append(Finding(file, line, where, "is no object", 'expected {"role": …, "content": …}'))
-        elif message.get("role") not in ROLES:
-            found.append(
-                Finding(file, line, f"{where}.role", f"{message.get('role')!r} is unknown", "use 'user' or 'assistant'")
-            )
-        elif not isinstance(message.get("content"), str) or not message["content"].strip():
-            found.append(Finding(file, line, f"{where}.content", "is empty or no text", "write what was said"))
-    return found
 
 
 def _lines(path: str) -> Iterator[tuple[int, Row | Finding]]:
@@ -363,6 +270,8 @@ def _parse(path: str, number: int, raw: bytes) -> Row | Finding:
     try:
         row = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
+        if not _is_utf8(raw):
+            return Finding(path, number, "", "the line is not UTF-8", "save the file as UTF-8")
         return Finding(
             path,
             number,
@@ -373,3 +282,11 @@ def _parse(path: str, number: int, raw: bytes) -> Row | Finding:
     if not isinstance(row, dict):
         return Finding(path, number, "", "the line is JSON but no object", 'expected {"messages": […]}')
     return row
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from apps.cli import ask, chat, data, demo, doctor, evaluate, models, runs, sample, search, train, ui
+from apps.cli import ask, chat, data, demo, doctor, evaluate, index, models, runs, sample, search, train, ui
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,6 +46,7 @@ for name, function, panel in (
     ("chat", chat.chat, "Chat"),
     ("ask", ask.ask, "Chat"),
     ("ui", ui.ui, "Chat"),
+    ("index", index.index, "Documents"),
     ("search", search.search, "Documents"),
     ("eval", evaluate.evaluate, "Tune"),
 ):

@@ -12,6 +12,7 @@ from apps.text import language
 def ask(
     question: Annotated[str, typer.Argument(help="What to ask.")],
     library: flags.Library = None,
+    embeddings: flags.Embeddings = None,
     model: flags.Model = "starter",
     system: flags.System = None,
     k: flags.K = 6,
@@ -25,7 +26,7 @@ def ask(
     Example: chaintune ask "공이 밖으로 나가면 어떻게 되나요?" --library ./kb --model starter
     """
     words = language(lang)
-    passages = bots.retriever(bots.open_library(library), k, mode)
+    passages = bots.retriever(bots.open_library(library, embeddings), k, mode)
     from chains import Chatbot, load_model
 
     llm = load_model(model, **flags.given(temperature=temperature))

@@ -20,6 +20,7 @@ def chat(
     system: flags.System = None,
     session: Annotated[str | None, typer.Option("--session", help="Go on with the conversation of this name.")] = None,
     library: flags.Library = None,
+    embeddings: flags.Embeddings = None,
     k: flags.K = 6,
     mode: flags.Mode = "hybrid",
     temperature: flags.Temperature = None,
@@ -35,7 +36,7 @@ def chat(
     words = language(lang)
     if json and message is None:
         raise UsageError('--json answers one message; add -m "…"')
-    passages = bots.retriever(bots.open_library(library), k, mode) if library else None
+    passages = bots.retriever(bots.open_library(library, embeddings), k, mode) if library else None
     from chains import Chatbot, load_model
 
     llm = load_model(model, **flags.given(temperature=temperature))

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from apps.cli import flags, show
-from apps.text import language, text
+from apps.text import language
 
 
 def demo(
@@ -23,12 +23,16 @@ def demo(
     Example: chaintune demo --out demo
     """
     words = language(lang)
+    from apps.demo import report
     from apps.demo.run import run
+    from apps.demo.words import WORDS
 
     facts = run(seed=seed, out=out, say=print if json else show.say, bars=show.progress, quick=quick, language=words)
     if json:
         show.as_json(facts)
         return
-    show.say(f"\n{text('next', words)}")
+    show.say("")
+    show.table(*report.cells(facts["table"], WORDS[words]))
+    show.say(f"\n{WORDS[words]['next']}")
     for command in facts["next"]:
         show.say(f"  {command}")

@@ -21,8 +21,16 @@ Library = Annotated[
     Path | None,
     typer.Option("--library", envvar="CHAINTUNE_LIBRARY", help="Folder of an index made by `chaintune index`."),
 ]
+Embeddings = Annotated[
+    str | None,
+    typer.Option(
+        "--embeddings",
+        envvar="CHAINTUNE_EMBEDDINGS",
+        help="The library's embedding model: a sentence-transformers folder or hub id. Default: the packaged English one.",
+    ),
+]
 K = Annotated[int, typer.Option("--k", min=1, max=100, help="How many passages to look up.")]
-Mode = Annotated[str, typer.Option("--mode", help="How passages are found: vector, keyword or hybrid.")]
+Mode = Annotated[str, typer.Option("--mode", help="How passages are found: hybrid, dense (by meaning) or keyword.")]
 Temperature = Annotated[
     float | None, typer.Option("--temperature", min=0.0, max=5.0, help="0 always takes the likeliest token.")
 ]

@@ -13,6 +13,7 @@ from apps.text import language
 def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
     library: flags.Library = None,
+    embeddings: flags.Embeddings = None,
     k: flags.K = 6,
     mode: flags.Mode = "hybrid",
     lang: flags.Language = None,
@@ -23,12 +24,19 @@ def search(
     Example: chaintune search "하프타임" --library ./kb --k 3
     """
     words = language(lang)
-    with closing(bots.open_library(library)) as opened:
-        found = bots.retriever(opened, k, mode).invoke(query)
+    bots.check_mode(mode)
+    with closing(bots.open_library(library, embeddings)) as opened:
+        found = opened.search(query, k=k, mode=mode)
     if json:
-        show.as_json([{"text": passage.page_content, **passage.metadata} for passage in found])
+        show.as_json(
+            [
+                {"text": passage.text, "score": passage.score, "why": passage.why, **passage.metadata}
+                for passage in found
+            ]
+        )
         return
     for number, passage in enumerate(found, 1):
         about = passage.metadata
-        show.say(f"[{number}] {answers.place(about['source'], about.get('page'), about.get('heading'), words)}")
-        show.say("    " + passage.page_content.replace("\n", "\n    "))
+        where = answers.place(about["source"], about.get("page"), about.get("heading"), words)
+        show.say(f"[{number}] {where} ({passage.score:.2f}; {passage.why})")
+        show.say("    " + passage.text.replace("\n", "\n    "))

@@ -1,7 +1,6 @@
 """`chaintune ui`: the chat page in a browser, on this machine alone."""
 
 import signal
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +18,7 @@ def ui(
         str | None, typer.Option("--model", envvar="CHAINTUNE_MODEL", help="The model to begin with.")
     ] = None,
     library: flags.Library = None,
+    embeddings: flags.Embeddings = None,
     lang: flags.Language = None,
     json: flags.Json = False,
 ) -> None:
@@ -30,7 +30,7 @@ def ui(
     server.check_port(port)
     if library is not None:
         bots.check_library(library)
-    chosen = server.Settings(model, str(library.absolute()) if library else None, words)
+    chosen = server.Settings(model, str(library.absolute()) if library else None, embeddings, words)
     signal.signal(signal.SIGTERM, _interrupt)  # the page must not outlive this command
     child = None
     try:

@@ -11,8 +11,6 @@ from apps.samples.hobanne.table import Question, without_label
 from chains import RetrievalChain, load_model, load_scorer
 from tuning import base, evaluate, formats
 
-GROUPS = ("demonstrations", "ranked", "unseen")
-
 
 def table(
     names: dict[str, str], reward_name: str, groups: dict[str, Sequence[Question]], seed: int, bars: Bars
@@ -63,6 +61,5 @@ def _right(question: Question, citations: Sequence[Any], text: Callable[[str], s
     if not citations:
         return False
     first = citations[0]
-    return text(first.source)[first.start : first.end] == first.quote and (first.heading or "").lstrip("# ").startswith(
-        article_key(question)
-    )
+    verbatim = text(first.source)[first.start : first.end] == first.quote
+    return verbatim and (first.heading or "").split(" > ")[-1].startswith(article_key(question))

@@ -11,7 +11,7 @@ from apps.demo.sizes import Sizes
 from apps.samples.hobanne import labeler
 from apps.samples.hobanne.table import DATA, Question
 from apps.starter import corpus
-from chains.errors import UsageError
+from chains.errors import ModelError, UsageError
 from chains.models import registry
 from chains.models.engine import Engine
 from tuning import base, encode, formats, loop, ppo, pretrain, reward, rollout, sft
@@ -21,7 +21,7 @@ Bars = Callable[[str], AbstractContextManager[Callable[[int, int, str], None]]]
 MAX_TOKENS = 40
 ASKED_TOGETHER = 10
 HELD_OUT = 5
-"""Every fifth ranked question's ranking is held out to measure the reward model."""
+"""Every fifth ranking is held out to measure the reward model."""
 
 
 def starter(folder: Path, sizes: Sizes, seed: int, bars: Bars) -> tuple[registry.Entry, bool]:
@@ -54,7 +54,13 @@ def _same(entry: registry.Entry, config: pretrain.Config) -> bool:
 def supervised(files: Files, sizes: Sizes, seed: int, bars: Bars) -> registry.Entry:
     """Return the SFT model: InstructGPT's step 1."""
     config = sft.Config(
-        "starter", str(files.demonstrations), suffix="hobanne", epochs=sizes.sft_epochs, dropout=0.1, seed=seed
+        "starter",
+        str(files.demonstrations),
+        suffix="hobanne",
+        epochs=sizes.sft_epochs,
+        learning_rate=sizes.sft_rate,
+        dropout=0.1,
+        seed=seed,
     )
     with bars("SFT") as bar:
         return sft.train(config, _report(bar))
@@ -67,21 +73,26 @@ def rankings(name: str, asked: list[Question], files: Files, sizes: Sizes, seed:
     """
     order = list(asked)
     random.Random(seed).shuffle(order)
-    order = order[: sizes.rankings]
     start = base.load(name)
     engine = Engine(start.model, start.tokenizer)
-    rows: list[list[formats.Row]] = [[], []]
+    rows: list[formats.Row] = []
     with bars("rank") as bar:
         for first in range(0, len(order), ASKED_TOGETHER):
             asked_now = order[first : first + ASKED_TOGETHER]
             said = _answers(engine, asked_now, sizes.answers, seed * 2**32 + first * sizes.answers)
-            for place, (question, answers) in enumerate(zip(asked_now, said, strict=True), first):
+            for question, answers in zip(asked_now, said, strict=True):
                 ranks = labeler.rank(question, answers)
                 if len(set(ranks)) > 1:
                     prompt = question.row()["messages"][:-1]
-                    rows[place % HELD_OUT == 0].append(formats.ranking_row(prompt, answers, ranks))
+                    rows.append(formats.ranking_row(prompt, answers, ranks))
             bar(first + len(asked_now), len(order), "")
-    return formats.write(files.rankings, rows[0]), formats.write(files.held_out_rankings, rows[1])
+    if len(rows) < 2:
+        raise ModelError(
+            f"the answers to {len(order)} questions gave the labeler nothing to rank: the SFT model must learn longer"
+        )
+    held_out = rows[::HELD_OUT]
+    kept = [row for place, row in enumerate(rows) if place % HELD_OUT]
+    return formats.write(files.rankings, kept), formats.write(files.held_out_rankings, held_out)
 
 
 def _answers(engine: Engine, asked: list[Question], count: int, seed: int) -> list[list[str]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from chains.home import write_file
 
+GROUPS = ("demonstrations", "ranked", "unseen")
 COLUMNS = ("exact", "sampled_exact", "judged", "reward", "kl", "entropy", "distinct_2")
 _STYLE = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent) }
@@ -61,19 +62,30 @@ def write(path: Path, facts: dict[str, Any], picture: Path, words: dict[str, str
     write_file(path, page)
 
 
-def _table(rows: Sequence[dict[str, Any]], words: dict[str, str]) -> str:
-    head = "".join(f'<th class="number">{html.escape(words[key])}</th>' for key in COLUMNS)
-    lines, last = [], None
-    for row in sorted(rows, key=lambda r: ("demonstrations", "ranked", "unseen").index(r["group"])):
-        cells = "".join(f'<td class="number">{number(key, row[key])}</td>' for key in COLUMNS)
+def cells(rows: Sequence[dict[str, Any]], words: dict[str, str]) -> tuple[list[str], list[list[str]]]:
+    """Return the table's header and its lines as texts, group by group; a group is named on its first line."""
+    lines: list[list[str]] = []
+    last = None
+    for row in sorted(rows, key=lambda row: GROUPS.index(row["group"])):
         group = f"{words['group_' + row['group']]} ({row['questions']})" if row["group"] != last else ""
-        mark = ' class="first"' if group else ""
-        lines.append(f"<tr{mark}><td>{html.escape(group)}</td><td>{html.escape(row['model'])}</td>{cells}</tr>")
+        lines.append([group, row["model"], *(number(key, row[key]) for key in COLUMNS)])
         last = row["group"]
-    return (
-        f'<div class="scroll"><table><thead><tr><th>{words["group"]}</th><th>{words["model"]}</th>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-    )
+    return [words["group"], words["model"], *(words[key] for key in COLUMNS)], lines
+
+
+def _table(rows: Sequence[dict[str, Any]], words: dict[str, str]) -> str:
+    header, lines = cells(rows, words)
+    head = "".join(f"<th{_right(place)}>{html.escape(name)}</th>" for place, name in enumerate(header))
+    body = ""
+    for line in lines:
+        mark = ' class="first"' if line[0] else ""
+        body += f"<tr{mark}>{''.join(f'<td{_right(place)}>{html.escape(cell)}</td>' for place, cell in enumerate(line))}</tr>"
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _right(place: int) -> str:
+    """Return the attribute that sets a cell's number to the right: all columns but the first two hold numbers."""
+    return ' class="number"' if place > 1 else ""
 
 
 def _tour(steps: Sequence[dict[str, str]]) -> str:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,11 @@ def run(seed: int, out: Path, say: Say, bars: models.Bars, quick: bool = False, 
     sizes, words = (QUICK if quick else FULL), WORDS[language]
     out.mkdir(parents=True, exist_ok=True)
     say(words["title"])
-    with closing(Library(home() / "demo-library")) as library:
+    with Library(home() / "demo-library") as library:
         with _timed(say, words):
-            library.sync(DATA)
+            library.sync(DATA / "rulebook.*.md")
             say(words["library"].format(passages=library.stats()["passages"]))
-        drawn = groups(seed)
+        drawn = groups(seed, sizes.facts)
         files = data.paths(out)
         _write_data(files, drawn, library, seed, say, words)
         made, accuracy = _tune(files, drawn, out, sizes, seed, say, bars, words)
@@ -41,10 +41,12 @@ def run(seed: int, out: Path, say: Say, bars: models.Bars, quick: bool = False, 
             table = measure.table(
                 {label: made[label].name for label in ("starter", "SFT", "PPO")},
                 made["reward model"].name,
-                {name: _some(getattr(drawn, name), sizes) for name in measure.GROUPS},
+                {name: _some(getattr(drawn, name), sizes) for name in report.GROUPS},
                 seed,
                 bars,
             )
+        say("   " + report.verdict(table, words)[0])
+        say("   " + words["small"])
         say(words["tour"])
         with _timed(say, words):
             toured = tour(made["PPO"].name, drawn, library, language)
@@ -56,7 +58,7 @@ def run(seed: int, out: Path, say: Say, bars: models.Bars, quick: bool = False, 
     facts = {
         "seed": seed,
         "models": {label: entry.name for label, entry in made.items()},
-        "questions": {name: len(getattr(drawn, name)) for name in measure.GROUPS} | {"hidden_facts": drawn.hidden},
+        "questions": {name: len(getattr(drawn, name)) for name in report.GROUPS} | {"hidden_facts": drawn.hidden},
         "reward_model": accuracy,
         "table": table,
         "quotes": quoted,
@@ -75,7 +77,7 @@ def _write_data(files: data.Files, drawn: Groups, library: Library, seed: int, s
     hidden = sum(question.fact in drawn.hidden for question in drawn.unseen)
     say(
         words["data"].format(
-            questions=sum(len(getattr(drawn, name)) for name in measure.GROUPS),
+            questions=sum(len(getattr(drawn, name)) for name in report.GROUPS),
             shown=len(drawn.demonstrations),
             ranked=len(drawn.ranked),
             unseen=len(drawn.unseen),

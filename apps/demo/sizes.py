@@ -7,13 +7,15 @@ from dataclasses import dataclass
 class Sizes:
     """The numbers of one demo."""
 
+    facts: int | None
+    """How many facts are shown; None shows all but the hidden ones."""
     pretrain_steps: int
     width: int
     sft_epochs: float
+    sft_rate: float
+    """SFT's peak learning rate: the quick demo hurries."""
     answers: int
     """K: answers sampled for each ranked question (InstructGPT: 4 to 9)."""
-    rankings: int | None
-    """How many questions are ranked; None takes them all."""
     rm_epochs: float
     iterations: int
     batch_size: int
@@ -22,22 +24,24 @@ class Sizes:
 
 
 FULL = Sizes(
+    facts=None,
     pretrain_steps=300,
     width=192,
     sft_epochs=16,
+    sft_rate=1e-3,
     answers=6,
-    rankings=None,
     rm_epochs=1,
     iterations=20,
     batch_size=64,
     measured=200,
 )
 QUICK = Sizes(
-    pretrain_steps=12,
-    width=48,
-    sft_epochs=1,
-    answers=4,
-    rankings=24,
+    facts=2,
+    pretrain_steps=10,
+    width=96,
+    sft_epochs=20,
+    sft_rate=5e-3,
+    answers=6,
     rm_epochs=1,
     iterations=2,
     batch_size=8,

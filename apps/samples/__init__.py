@@ -115,6 +115,18 @@ _ALL = (
             "train": _same("yes"),
         },
     ),
+    Sample(
+        "hobanne",
+        "apps.samples.hobanne.app",
+        {
+            "en": "one's own rules: a table becomes chat data, a tuned model answers, a library quotes",
+            "ko": "나만의 규칙: 표가 채팅 데이터가 되고, 튜닝한 모델이 답하고, 라이브러리가 인용합니다",
+        },
+        {
+            "question": {"en": "What happens when the ball goes out?", "ko": "공이 밖으로 나가면 어떻게 되나요?"},
+            "train": _same("yes"),
+        },
+    ),
 )
 
 SAMPLES: dict[str, Sample] = {sample.name: sample for sample in _ALL}

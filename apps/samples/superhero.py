@@ -13,24 +13,18 @@ from pathlib import Path
 
 from langchain_core.prompts import PromptTemplate
 
+from apps.samples.fine_tune import fine_tune
 from chains import LLMChain, UsageError, load_model
-from chains.home import home
 from tuning import formats
 
 TABLE = Path(__file__).parent / "superhero_data" / "heroes.csv"
 PROMPT = "{age}, {sex}, {power} ->"
 WORDS = {
     "en": {
-        "data": "{rows} examples are in {path}.",
-        "step": "step {step} of {steps}: loss {loss:.2f}",
-        "tuned": "The tuned model is {name}.",
         "known": "This hero is in the table: the model may have it by heart.",
         "new": "This hero is not in the table: the model has never seen this prompt.",
     },
     "ko": {
-        "data": "예시 {rows}개를 {path}에 적었습니다.",
-        "step": "{steps}단계 중 {step}단계: 손실 {loss:.2f}",
-        "tuned": "미세 조정된 모델의 이름은 {name}입니다.",
         "known": "표에 있는 영웅입니다. 모델이 외워서 답할 수 있습니다.",
         "new": "표에 없는 영웅입니다. 모델이 처음 보는 프롬프트입니다.",
     },
@@ -45,7 +39,7 @@ def run(
         raise UsageError(f"train {train!r} is unknown; use 'yes' to fine-tune first or 'no' to ask the model as it is")
     words = WORDS[language]
     rows = formats.from_table(TABLE, question="prompt", answer="completion")
-    name = tune(model, rows, words, say) if train == "yes" else model
+    name = fine_tune(model, rows, "superhero", say, language, batch_size=8) if train == "yes" else model
     prompt = PROMPT.format(age=age, sex=sex, power=power)
     known = any(row["messages"][0]["content"] == prompt for row in rows)
     say(words["known" if known else "new"])
@@ -53,21 +47,3 @@ def run(
     description = chain.run(age=age, sex=sex, power=power)
     say(f"{prompt} {description}")
     return {"prompt": prompt, "description": description, "model": name, "in_training_data": known}
-
-
-def tune(model: str, rows: list[dict], words: dict[str, str], say: Callable[[str], None]) -> str:
-    """Write `rows` as JSONL, fine-tune `model` on them, and return the tuned model's name."""
-    if model.startswith(("fake:", "openai:")):
-        raise UsageError(f"{model!r} cannot be tuned on this machine; use starter or hf:<model>, or set train=no")
-    from tuning import loop, sft  # they load torch, which asking a served model does not need
-
-    path = home() / "samples" / "superhero.jsonl"
-    say(words["data"].format(rows=formats.write(path, rows), path=path))
-
-    def report(progress: loop.Progress) -> None:
-        if progress.step % max(1, progress.steps // 4) == 0:
-            say(words["step"].format(step=progress.step, steps=progress.steps, loss=progress.metrics["loss"]))
-
-    tuned = sft.train(sft.Config(model=model, data=str(path), suffix="superhero", batch_size=8), report)
-    say(words["tuned"].format(name=tuned.name))
-    return tuned.name

@@ -1,5 +1,6 @@
 """The chat page. Streamlit runs this file from top to bottom at every event; what lasts is in the session state and the run store."""
 
+from contextlib import closing
 from typing import Any
 
 import streamlit as st
@@ -32,9 +33,7 @@ def main() -> None:
 
 def _chat(chosen: Choices) -> None:
     language = chosen.language
-    question = st.chat_input(
-        text("ask_here", language), submit_mode="stop", disabled=chosen.model is None, max_chars=20_000
-    )
+    question = st.chat_input(text("ask_here", language), disabled=chosen.model is None, max_chars=20_000)
     messages: list[Message] = st.session_state.messages
     if chosen.model is None:
         st.info(text("no_model", language), icon=":material/info:")
@@ -57,9 +56,7 @@ def _exchange(question: str, chosen: Choices) -> None:
     messages: list[Message] = st.session_state.messages
     messages.append(Message("user", question))
     _draw(messages[-1], chosen.language)
-    messages.append(
-        Message("assistant", stopped=True)
-    )  # until it is whole: a click on Stop ends this script in the middle
+    messages.append(Message("assistant", stopped=True))  # until it is whole: a click on stop runs the page anew
     try:
         messages[-1] = _stream(messages[-1], question, chosen)
     except Exception as error:
@@ -72,13 +69,15 @@ def _stream(message: Message, question: str, chosen: Choices) -> Message:
         place = st.empty()
         with place, st.spinner(text("loading", chosen.language, model=chosen.model)):
             llm = resources.model(str(chosen.model))
-            retriever = resources.retriever(chosen.library) if chosen.library else None
+            retriever = resources.retriever(chosen.library, server.settings().embeddings) if chosen.library else None
         bot = Chatbot(llm, retriever, st.session_state.session, chosen.system)
         place.markdown(_CURSOR)
-        sampling = {} if chosen.temperature is None else {"temperature": chosen.temperature}
-        for piece in bot.stream(question, **sampling):
-            message.text += piece
-            place.markdown(markup.safe(message.text) + _CURSOR)
+        st.button(text("stop", chosen.language), key="stop", icon=":material/stop_circle:", type="tertiary")
+        sampling: dict[str, Any] = {} if chosen.temperature is None else {"temperature": chosen.temperature}
+        with closing(bot.stream(question, **sampling)) as pieces:  # so that the model stops where the page does
+            for piece in pieces:
+                message.text += piece
+                place.markdown(markup.safe(message.text) + _CURSOR)
     return conversations.answered(bot.last) if bot.last else message
 
 

@@ -21,9 +21,9 @@ def model(name: str) -> Any:
     return _model(name, _made_at(name))
 
 
-def retriever(folder: str) -> Any:
-    """Return the retriever of the library in `folder`. Raises UsageError where there is none."""
-    return bots.retriever(_library(str(Path(folder).expanduser().absolute())), k=6, mode="hybrid")
+def retriever(folder: str, embeddings: str | None) -> Any:
+    """Return the retriever of the library in `folder`, whose embedding model is `embeddings`. Raises UsageError where there is none."""
+    return bots.retriever(_library(str(Path(folder).expanduser().absolute()), embeddings), k=6, mode="hybrid")
 
 
 def _made_at(name: str) -> float:
@@ -39,5 +39,5 @@ def _model(name: str, made_at: float) -> Any:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _library(folder: str) -> Any:
-    return bots.open_library(Path(folder))
+def _library(folder: str, embeddings: str | None) -> Any:
+    return bots.open_library(Path(folder), embeddings)

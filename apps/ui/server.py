@@ -28,9 +28,7 @@ _CONFIG = {
     "logger.level": "error",
     "theme.primaryColor": "#0f766e",
 }
-_ALLOWED_HOSTS = (
-    "localhost 127.0.0.1"  # in the environment, where a Streamlit that does not know the option passes it by
-)
+_ALLOWED_HOSTS = "localhost 127.0.0.1"  # in the environment: a Streamlit without the option passes it by
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,7 @@ class Settings:
 
     model: str | None = None
     library: str | None = None
+    embeddings: str | None = None
     language: str = "en"
 
 

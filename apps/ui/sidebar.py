@@ -32,7 +32,7 @@ def choices(given: Settings) -> Choices:
     with st.sidebar:
         language = _language(given)
         new = text("new_conversation", language)
-        st.button(new, icon=":material/add:", type="primary", width="stretch", on_click=_open_new)
+        st.button(new, icon=":material/add:", type="primary", width="stretch", key="new", on_click=_open_new)
         model = _model(given, language)
         with st.expander(text("settings", language), icon=":material/tune:", expanded=model is None):
             typed = st.text_input(
@@ -70,8 +70,8 @@ def open_session(session: str) -> None:
 def _language(given: Settings) -> str:
     chosen = st.segmented_control(
         "Language / 언어",
-        LANGUAGES,
-        format_func=_NAMES.get,
+        list(LANGUAGES),
+        format_func=_NAMES.__getitem__,
         default=given.language,
         key="language",
         label_visibility="collapsed",

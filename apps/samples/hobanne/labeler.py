@@ -11,8 +11,6 @@ from functools import lru_cache
 
 from apps.samples.hobanne.table import Question, questions, split_label
 
-BEST = 1.0
-
 
 def score(question: Question, answer: str) -> float:
     """Return the rule's value of `answer`: 1 or 0."""
@@ -21,8 +19,10 @@ def score(question: Question, answer: str) -> float:
 
 
 def rank(question: Question, answers: Sequence[str]) -> list[int]:
-    """Return each answer's rank, 1 the best; answers of equal value tie."""
-    return [1 if score(question, answer) == BEST else 2 for answer in answers]
+    """Return each answer's rank, 1 the best: by the rule, and among equals a finished sentence before an unfinished one. Others tie."""
+    values = [(score(question, answer), answer.strip().endswith((".", "?", "!", ")"))) for answer in answers]
+    levels = sorted(set(values), reverse=True)
+    return [levels.index(value) + 1 for value in values]
 
 
 @lru_cache(maxsize=1)

@@ -59,12 +59,13 @@ def questions() -> list[Question]:
     return found
 
 
-def groups(seed: int) -> Groups:
-    """Return the groups that `seed` draws: every question is in at most one."""
+def groups(seed: int, most: int | None = None) -> Groups:
+    """Return the groups that `seed` draws: every question is in at most one. `most` bounds the facts that are shown; None takes all."""
     table = questions()
     facts = sorted({question.fact for question in table})
     chance = random.Random(seed)
     hidden = sorted(chance.sample(facts, HIDDEN_FACTS))
+    facts = [fact for fact in facts if fact not in hidden][:most] + hidden
     made = Groups([], [], [], hidden)
     for fact in facts:
         for language in ("en", "ko"):

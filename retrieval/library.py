@@ -1,0 +1,203 @@
+"""A library: documents on disk, searchable by words and by meaning, and kept in step with their files.
+
+    with Library("./kb") as library:
+        report = library.sync("docs/", progress=print)
+        for passage in library.search("공이 밖으로 나가면 어떻게 되나요?", k=3):
+            print(passage.metadata["source"], passage.text, passage.why)
+
+Its folder holds library.db (the truth: texts, passages), chroma/ (their vectors) and keywords/ (their index). The last two can be deleted:
+the next sync makes them again. One process at a time writes a library; any number read it meanwhile.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from chains.errors import UsageError, nearest
+from chains.home import machine_error
+from retrieval.keywords import Keywords
+from retrieval.lock import writing
+from retrieval.scan import scan
+from retrieval.search import Passage, Searcher, check
+from retrieval.store import Store
+from retrieval.sync import Progress, SyncReport, Writer, covers
+from retrieval.vectors import Vectors
+
+if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
+    from langchain_core.retrievers import BaseRetriever
+
+
+@dataclass(frozen=True)
+class Source:
+    """A document of a library: `path` is where its file was at the last sync, `mtime` in seconds since 1970, `size` in bytes."""
+
+    source: str
+    path: str
+    passages: int
+    characters: int
+    mtime: float
+    size: int
+
+
+class Library:
+    """The library in the folder `path`, made if it is missing.
+
+    `embeddings` is a langchain_core Embeddings; None means LocalEmbeddings(), the packaged English MiniLM. Where it has `covers(text)`,
+    passages and questions that it does not know the language of are found by words alone; `name` tells its vectors from another model's.
+    """
+
+    def __init__(self, path: str | Path, embeddings: "Embeddings | None" = None, collection: str = "passages") -> None:
+        self.path = _folder(Path(path).expanduser().absolute())
+        self._embeddings = _packaged() if embeddings is None else embeddings
+        self._lock = threading.RLock()
+        self._keywords: tuple[int, Keywords] | None = None  # with the state that they are of
+        self._store = Store(self.path / "library.db")
+        self._vectors = Vectors(self.path / "chroma", collection)
+        self._searcher = Searcher(self._store, self._vectors, self._current_keywords, self._embeddings)
+        try:
+            self._check_model()
+        except UsageError:
+            self._store.close()
+            raise
+
+    def sync(self, place: str | Path, progress: Progress | None = None) -> SyncReport:
+        """Bring the library in line with a folder, a file or a pattern, and return what was done; a file that cannot be read is listed.
+
+        What was in the folder (or fitted the pattern) at an earlier sync and is gone from the disk leaves the library. Nothing is
+        embedded twice. Raises UsageError where `place` is missing or holds no document, MachineError where another process writes.
+        """
+        scope = scan(place, but=self.path)
+        with self._writing() as writer:
+            return writer.sync(scope, progress)
+
+    def delete(self, source: str) -> None:
+        """Take a source out. Its file stays, so a later sync of its folder brings it back. Raises UsageError where there is none."""
+        with self._writing() as writer:
+            writer.remove([file for file in self._store.files() if file.source == self._existing(source)])
+
+    def verify(self) -> int:
+        """Compare the vectors with the passages, mend what differs, and return how many vectors were missing or left over."""
+        with self._writing() as writer:
+            return writer.repair(thorough=True)
+
+    def search(
+        self, query: str, k: int = 6, mode: str = "hybrid", where: Mapping[str, Any] | None = None
+    ) -> list[Passage]:
+        """Return at most `k` passages, best first.
+
+        `mode` is 'hybrid', 'dense' (by meaning) or 'keyword'. A score compares with others of the same question and mode: in 'keyword'
+        the share of the question that is found, in 'dense' the cosine, in 'hybrid' both (see retrieval/search.py). `where` chooses
+        among sources, headings and pages: {"source": "rules.md"} or {"page": [3, 4]}.
+        """
+        return self._searcher.search(query, k, mode, where)
+
+    def as_retriever(self, k: int = 6, mode: str = "hybrid", where: Mapping[str, Any] | None = None) -> "BaseRetriever":
+        """Return a langchain_core retriever, for invoke and ainvoke; its Documents carry `score` and `why` in their metadata."""
+        from retrieval.retriever import LibraryRetriever
+
+        check(k, mode, where or {})
+        return LibraryRetriever(library=self, k=k, mode=mode, where=dict(where or {}))
+
+    def sources(self) -> list[Source]:
+        """Return the documents, in the order of their names."""
+        rows = self._store.rows("""
+            SELECT source, path, (SELECT count(*) FROM passages WHERE source_id = sources.id), length(text), mtime, size
+            FROM sources ORDER BY source
+        """)
+        return [Source(*row) for row in rows]
+
+    def text(self, source: str) -> str:
+        """Return the whole text that a source's passages are cut from. Raises UsageError where there is no such source."""
+        return self._store.text(self._existing(source)) or ""
+
+    def stats(self) -> dict[str, Any]:
+        """Return how much there is: sources, characters, passages, embedded (passages that have a vector), and the embedding model."""
+        ((sources, characters),) = self._store.rows("SELECT count(*), coalesce(sum(length(text)), 0) FROM sources")
+        ((passages, embedded),) = self._store.rows("SELECT count(*), coalesce(sum(embedded), 0) FROM passages")
+        model = self._store.embeddings()
+        return {
+            "sources": sources,
+            "characters": characters,
+            "passages": passages,
+            "embedded": embedded,
+            "embeddings": model,
+        }
+
+    def close(self) -> None:
+        """Close the files. The library cannot be used after that."""
+        self._vectors.close()
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[Writer]:
+        """Yield the writer under the library's lock, and bring the keyword index up to date after it."""
+        with writing(self.path):
+            self._vectors.close()  # another process may have written since it was opened
+            if self._check_model() != _name(self._embeddings):
+                self._store.use(_name(self._embeddings), lambda text: covers(self._embeddings, text))
+            yield Writer(self._store, self._vectors, self._embeddings)
+            state = self._store.state()
+            self._current_keywords().save(self.path / "keywords", state)
+
+    def _current_keywords(self) -> Keywords:
+        """Return the keyword index of the library's present state: from memory, from its folder, or made from the passages' terms."""
+        with self._lock:
+            state = self._store.state()
+            if self._keywords is None or self._keywords[0] != state:
+                self._keywords = state, Keywords.load(self.path / "keywords", state) or self._built()
+            return self._keywords[1]
+
+    def _built(self) -> Keywords:
+        rows = self._store.rows("SELECT id, terms FROM passages ORDER BY id")
+        return Keywords.build([id for id, _ in rows], [terms.split() for _, terms in rows])
+
+    def _check_model(self) -> str | None:
+        """Return the name of the model whose vectors are here. Raises UsageError where they are another model's than ours."""
+        theirs, ours = self._store.embeddings(), _name(self._embeddings)
+        if theirs not in (None, ours) and self.stats()["embedded"]:
+            raise UsageError(
+                f"the library {self.path} holds vectors of {theirs!r}, which do not compare with those of {ours!r}; "
+                f"open it with {theirs!r}, or sync your documents into a new folder"
+            )
+        return theirs
+
+    def _existing(self, source: str) -> str:
+        names = [file.source for file in self._store.files()]
+        if source not in names:
+            raise UsageError(f"the library {self.path} has no source {source!r}{nearest(source, names)}")
+        return source
+
+
+def _folder(path: Path) -> Path:
+    """Return the library's folder, made if missing. Raises UsageError where it is a file or holds other things."""
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file; give the folder that the library is to be kept in")
+    if path.is_dir() and any(path.iterdir()) and not (path / "library.db").exists() and not (path / "LOCK").exists():
+        raise UsageError(
+            f"{path} holds other files and no library; give a new or an empty folder, and then sync your documents into it"
+        )
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise machine_error(error, path) from error
+    return path.resolve()
+
+
+def _packaged() -> "Embeddings":
+    from chains.models.embeddings import LocalEmbeddings
+
+    return LocalEmbeddings()
+
+
+def _name(embeddings: Any) -> str:
+    return str(getattr(embeddings, "name", None) or type(embeddings).__qualname__)

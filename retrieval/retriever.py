@@ -1,0 +1,23 @@
+"""A library as LangChain sees it: a BaseRetriever, for chains of ours and of others."""
+
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+
+
+class LibraryRetriever(BaseRetriever):
+    """Finds `k` passages of `library`. Asynchronous calls search in a thread."""
+
+    library: Any
+    k: int
+    mode: str
+    where: dict[str, Any]
+
+    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+        found = self.library.search(query, k=self.k, mode=self.mode, where=self.where)
+        return [
+            Document(passage.text, metadata={**passage.metadata, "score": passage.score, "why": passage.why})
+            for passage in found
+        ]

@@ -1,0 +1,161 @@
+"""A question's passages, best first: by words, by meaning, or by both.
+
+    hybrid score = (KEYWORD_WEIGHT · share + nearness) / (KEYWORD_WEIGHT + 1)
+
+where `share` is how much of the question the passage holds in words (see keywords.py), and `nearness` is the cosine of the two vectors,
+stretched so that the nearest candidate has 1 and the last 0. This is the convex combination of «An Analysis of Fusion Functions for
+Hybrid Retrieval» (arXiv 2210.11934), which found it better than reciprocal rank fusion. So did we: with rank fusion a question that
+shares only common words with every passage counts as much in words as one whose rare word stands in a single passage.
+
+Where the embedding model does not know the question's language, its vectors would be noise: they are left out, and `why` says so.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chains.errors import UsageError, nearest
+from chains.passages import END, HEADING, PAGE, SOURCE, START
+from retrieval.keywords import Keywords
+from retrieval.store import Row, Store
+from retrieval.sync import covers
+from retrieval.text import clean
+from retrieval.vectors import Vectors
+
+MODES = ("hybrid", "dense", "keyword")
+KEYWORD_WEIGHT = 1.5
+_DEPTH = 100  # candidates that each way finds
+_COLUMNS = {SOURCE: "source", HEADING: "heading", PAGE: "page"}  # what `where` may name
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A passage that was found. `metadata` has the keys of chains/passages.py, and `why` is its rank in each way of finding."""
+
+    text: str
+    score: float
+    metadata: dict[str, Any]
+    why: str
+
+
+class Ranking(NamedTuple):
+    """What one way of finding found: passages' ids with their scores, best first, and what a reader should know of it."""
+
+    way: str
+    scores: dict[int, float]
+    note: str = ""
+
+
+class Searcher:
+    """The ways of finding in one library."""
+
+    def __init__(self, store: Store, vectors: Vectors, keywords: Callable[[], Keywords], embeddings: Any) -> None:
+        self._store = store
+        self._vectors = vectors
+        self._keywords = keywords
+        self._embeddings = embeddings
+
+    def search(self, query: str, k: int, mode: str, where: Mapping[str, Any] | None) -> list[Passage]:
+        """Return at most `k` passages. Raises UsageError on a call that cannot be meant."""
+        check(k, mode, where or {})
+        query = clean(query).strip()
+        if not query:
+            raise UsageError("the question is empty; give the words to look for")
+        conditions = {key: _values(value) for key, value in (where or {}).items()}
+        depth = max(_DEPTH, 2 * k)
+        rankings = []
+        if mode != "dense":
+            rankings.append(self._by_words(query, depth, conditions))
+        if mode != "keyword":
+            rankings.append(self._by_meaning(query, depth, conditions))
+        if mode == "dense" and rankings[0].note:
+            raise UsageError(
+                f"dense search is {rankings[0].note}; use mode='hybrid' or 'keyword', or open the library with another model"
+            )
+        scores = fused(*(ranking.scores for ranking in rankings)) if mode == "hybrid" else rankings[0].scores
+        rows = (self._store.passage(id) for id in sorted(scores, key=lambda id: -scores[id]))
+        found = (row for row in rows if row is not None)  # None: deleted while we looked
+        return [_passage(row, scores[row.id], _why(row.id, rankings)) for row in islice(found, k)]
+
+    def _by_words(self, query: str, depth: int, conditions: dict[str, list[Any]]) -> Ranking:
+        keywords = self._keywords()
+        asked = keywords.query(query)
+        hits = keywords.search(asked, depth, self._allowed(conditions))
+        return Ranking(
+            "keyword", dict(hits), ", ".join(f"{word} for {missing}" for missing, word in asked.stand_ins.items())
+        )
+
+    def _by_meaning(self, query: str, depth: int, conditions: dict[str, list[Any]]) -> Ranking:
+        if not covers(self._embeddings, query):
+            return Ranking("dense", {}, f"left out: {self._store.embeddings()} does not know this language")
+        if not self._store.rows("SELECT 1 FROM passages WHERE embedded LIMIT 1"):
+            return Ranking("dense", {})
+        vector = self._embeddings.embed_query(query)
+        return Ranking(
+            "dense", dict(self._vectors.nearest(vector, depth, _for_chroma(conditions), self._store.state()))
+        )
+
+    def _allowed(self, conditions: dict[str, list[Any]]) -> np.ndarray | None:
+        """Return the ids of the passages that fit the conditions, None where there are none."""
+        if not conditions:
+            return None
+        tests = [f"{_COLUMNS[key]} IN ({', '.join('?' * len(values))})" for key, values in conditions.items()]
+        sql = f"SELECT passages.id FROM passages JOIN sources ON sources.id = source_id WHERE {' AND '.join(tests)}"
+        rows = self._store.rows(sql, [value for values in conditions.values() for value in values])
+        return np.fromiter((id for (id,) in rows), dtype=np.int64, count=len(rows))
+
+
+def fused(keyword: Mapping[int, float], dense: Mapping[int, float]) -> dict[int, float]:
+    """Return the hybrid score of every passage that either way found; the equation stands above."""
+    if not dense:
+        return dict(keyword)
+    last, first = min(dense.values()), max(dense.values())
+    nearness = {id: (cosine - last) / (first - last) if first > last else 1.0 for id, cosine in dense.items()}
+    return {
+        id: (KEYWORD_WEIGHT * keyword.get(id, 0.0) + nearness.get(id, 0.0)) / (KEYWORD_WEIGHT + 1)
+        for id in dict.fromkeys([*dense, *keyword])
+    }
+
+
+def check(k: int, mode: str, where: Mapping[str, Any]) -> None:
+    """Raise UsageError on a number, a mode or a condition that cannot be meant."""
+    if mode not in MODES:
+        raise UsageError(f"mode {mode!r} is unknown; use {', '.join(MODES)}{nearest(mode, MODES)}")
+    if k < 1:
+        raise UsageError(f"k is {k}; give the number of passages that are wanted, 1 or more")
+    for key in where:
+        if key not in _COLUMNS:
+            raise UsageError(f"where has {key!r}; passages are chosen by {', '.join(_COLUMNS)}{nearest(key, _COLUMNS)}")
+
+
+def _values(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple | set) else [value]
+
+
+def _for_chroma(conditions: dict[str, list[Any]]) -> dict[str, Any] | None:
+    tests: list[dict[str, Any]] = [{key: {"$in": values}} for key, values in conditions.items()]
+    return None if not tests else tests[0] if len(tests) == 1 else {"$and": tests}
+
+
+def _passage(row: Row, score: float, why: str) -> Passage:
+    about: dict[str, Any] = {SOURCE: row.source, START: row.start, END: row.end}
+    if row.heading:
+        about[HEADING] = row.heading
+    if row.page is not None:
+        about[PAGE] = row.page
+    return Passage(row.text, score, about, why)
+
+
+def _why(id: int, rankings: Sequence[Ranking]) -> str:
+    parts = []
+    for ranking in rankings:
+        place = str(list(ranking.scores).index(id) + 1) if id in ranking.scores else "" if ranking.note else "–"
+        parts.append(
+            " ".join(
+                filter(None, (ranking.way, place, f"({ranking.note})" if ranking.note and place else ranking.note))
+            )
+        )
+    return ", ".join(parts)

@@ -1,0 +1,124 @@
+"""The words that a text is found by: Korean morphemes and syllable pairs, and Latin words and numbers in lower case.
+
+Korean glues endings and particles to its stems (공이, 공을, 공으로), so a search for what stands between spaces misses most. Kiwi cuts a
+word into morphemes and knows which carry meaning; pairs of neighbouring syllables find the names and compounds that Kiwi does not know.
+The two are kept apart (a pair begins with '~'), since a pair says less. English words lose their endings as in Porter's
+stemmer. Chinese and Japanese characters go in as pairs.
+
+Kiwi takes one to three seconds to load, once a process, when the first text with Hangul comes.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kiwipiepy import Kiwi, Token
+
+PAIR = "~"  # the first character of a term that is a pair of syllables
+_CONTENT = frozenset(
+    {"NNG", "NNP", "NNB", "NR", "XR", "VV", "VA", "MAG", "MM"}
+)  # nouns, roots, verbs, adjectives, adverbs, determiners
+_COUNTS = frozenset({"NNB", "NR"})  # units and numerals: a near one is another one
+_NEAR = 0.6  # cosine from which a word stands in for another
+_NEIGHBOURS = 300  # words that are looked through for one
+
+_HANGUL = re.compile(r"[가-힣]")
+_SYLLABLES = re.compile(r"[가-힣]+|[\u3400-\u9fff\uf900-\ufaff]+|[\u3040-\u30ff\u31f0-\u31ff]+")
+_LATIN = re.compile(r"[^\W\d_]+|\d+")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+
+
+@lru_cache(maxsize=1)
+def _kiwi() -> "Kiwi":
+    from kiwipiepy import Kiwi
+
+    return Kiwi()
+
+
+def terms(texts: Sequence[str]) -> list[list[str]]:
+    """Return the terms of each text, in order and as often as they occur."""
+    korean = [text for text in texts if _HANGUL.search(text)]
+    morphemes = iter(_kiwi().tokenize(korean)) if korean else iter(())
+    found = []
+    for text in texts:
+        words = [token.form for token in next(morphemes) if _carries_meaning(token)] if _HANGUL.search(text) else []
+        found.append([*words, *_latin(text), *_pairs(text)])
+    return found
+
+
+def neighbours(query: str) -> dict[str, list[tuple[str, float]]]:
+    """Return, for the Korean words of the query, the words near them in meaning and how near (0.6 to 1), nearest first.
+
+    The vectors are those of the language model that Kiwi carries. A word that it does not know has no neighbours.
+    """
+    if not _HANGUL.search(query):
+        return {}
+    kiwi = _kiwi()
+    tokens: Any = kiwi.tokenize(query)
+    known = (token for token in tokens if _carries_meaning(token) and token.tag not in _COUNTS)
+    return {token.form: _near(token.form, token.id) for token in known if kiwi.morpheme(token.id).form == token.form}
+
+
+@lru_cache(maxsize=4096)
+def _near(form: str, morpheme: int) -> list[tuple[str, float]]:
+    found = _kiwi().most_similar_morphemes(morpheme, top_n=_NEIGHBOURS)
+    return [
+        (near.form, near.score) for near in found if near.score >= _NEAR and near.form != form and _is_content(near.tag)
+    ]
+
+
+def _carries_meaning(token: "Token") -> bool:
+    return _is_content(token.tag) and bool(_HANGUL.match(token.form))
+
+
+def _is_content(tag: str) -> bool:
+    return tag.partition("-")[0] in _CONTENT  # VV-I and VV-R are verbs, irregular and regular
+
+
+def _pairs(text: str) -> Iterator[str]:
+    for run in _SYLLABLES.findall(text):
+        for at in range(max(1, len(run) - 1)):
+            yield PAIR + run[at : at + 2]
+
+
+def _latin(text: str) -> Iterator[str]:
+    for word in _LATIN.findall(_SYLLABLES.sub(" ", _THOUSANDS.sub("", text)).lower()):
+        yield stem(word)
+
+
+def stem(word: str) -> str:
+    """Return an English word in lower case without its plural, -ed, -ing or last -e.
+
+    After steps 1 and 5a of M. F. Porter, An algorithm for suffix stripping, 1980. The steps between them, which join «general» and
+    «generate», are left out, and where his measure m asks for syllables, a vowel and the length decide.
+    """
+    if len(word) < 3 or not word.isascii() or not word.isalpha():
+        return word
+    if word.endswith(("sses", "ies")):
+        word = word[:-2]
+    elif word.endswith("s") and not word.endswith("ss"):
+        word = word[:-1]
+    word = _without_past(word)
+    if word.endswith("y") and _has_vowel(word[:-1]):
+        return word[:-1] + "i"
+    return word[:-1] if word.endswith("e") and len(word) > 4 else word
+
+
+def _without_past(word: str) -> str:
+    if word.endswith("eed"):
+        return word[:-1] if _has_vowel(word[:-3]) else word
+    bare = next((word[: -len(end)] for end in ("ed", "ing") if word.endswith(end)), None)
+    if bare is None or not _has_vowel(bare):
+        return word
+    if bare.endswith(("at", "bl", "iz")):
+        return bare + "e"
+    if len(bare) > 1 and bare[-1] == bare[-2] and bare[-1] not in "aeioulsz":
+        return bare[:-1]
+    short = re.fullmatch(r"[^aeiou]+[aeiouy][^aeiouywx]", bare)  # hop(ing) -> hope, but not hop(ping)
+    return bare + "e" if short else bare
+
+
+def _has_vowel(stem: str) -> bool:
+    return bool(re.search(r"[aeiou]|(?<=[^aeiou])y", stem))

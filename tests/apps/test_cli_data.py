@@ -1,0 +1,84 @@
+"""data chat, check and split."""
+
+import json
+
+from apps.cli import main
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_table_becomes_chat_rows(tmp_path, capsys):
+    table, out = tmp_path / "qa.csv", tmp_path / "train.jsonl"
+    table.write_text("질문,답변\n몇 명인가요?,여섯 명입니다.\n공은?,둥급니다.\n")
+    call = [
+        "data",
+        "chat",
+        str(table),
+        "--out",
+        str(out),
+        "--question-column",
+        "질문",
+        "--answer-column",
+        "답변",
+        "--system",
+        "짧게",
+    ]
+    assert main([*call, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"file": str(out), "rows": 2}
+    assert rows(out)[0]["messages"] == [
+        {"role": "system", "content": "짧게"},
+        {"role": "user", "content": "몇 명인가요?"},
+        {"role": "assistant", "content": "여섯 명입니다."},
+    ]
+
+
+def test_a_column_that_is_not_there_is_named(tmp_path, capsys):
+    table = tmp_path / "qa.csv"
+    table.write_text("question,anwser\nx,y\n")
+    assert main(["data", "chat", str(table), "--out", str(tmp_path / "o.jsonl")]) == 2
+    assert "did you mean 'anwser'" in capsys.readouterr().err
+    assert not (tmp_path / "o.jsonl").exists()
+
+
+def test_check_names_the_line_and_ends_with_one(tmp_path, capsys):
+    file = tmp_path / "bad.jsonl"
+    good = json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]})
+    file.write_text(good + "\n" + good.replace("user", "bot") + "\n")
+    assert main(["data", "check", str(file)]) == 1
+    assert f"error: {file}:2: messages[0].role: 'bot' is unknown; use 'user' or 'assistant'" in capsys.readouterr().out
+    assert main(["data", "check", str(file), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["rows"], report["good"], report["findings"][0]["line"]) == (2, False, 2)
+
+
+def test_check_of_good_data_ends_well(tmp_path, capsys):
+    file = tmp_path / "good.jsonl"
+    lines = [
+        {"messages": [{"role": "user", "content": f"q{n}"}, {"role": "assistant", "content": f"a{n}"}]}
+        for n in range(12)
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert main(["data", "check", str(file)]) == 0
+    assert capsys.readouterr().out == f"{file}: 12 rows of chat; good to train on\n"
+
+
+def test_split_makes_parts_that_hold_every_row_once(tmp_path, capsys):
+    file = tmp_path / "all.jsonl"
+    lines = [
+        {"messages": [{"role": "user", "content": f"q{n}"}, {"role": "assistant", "content": "a"}]} for n in range(10)
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert main(["data", "split", str(file), "--fractions", "0.7,0.3", "--json"]) == 0
+    train, test = json.loads(capsys.readouterr().out)
+    assert (train["name"], train["rows"], test["name"], test["rows"]) == ("train", 7, "test", 3)
+    parts = rows(tmp_path / "all.train.jsonl") + rows(tmp_path / "all.test.jsonl")
+    assert sorted(row["messages"][0]["content"] for row in parts) == [f"q{n}" for n in range(10)]
+
+
+def test_fractions_that_are_no_numbers_are_refused(tmp_path, capsys):
+    file = tmp_path / "all.jsonl"
+    file.write_text('{"messages": [{"role": "user", "content": "q"}]}\n')
+    assert main(["data", "split", str(file), "--fractions", "most,rest"]) == 2
+    assert capsys.readouterr().err.startswith("--fractions 'most,rest' are no numbers")

@@ -1,0 +1,132 @@
+"""models, runs, doctor, sample: what is on this machine."""
+
+import json
+import socket
+
+import pytest
+
+from apps.cli import doctor, main
+from chains.models import registry
+
+
+def make(name, **meta):
+    with registry.publish(name, {"kind": "chat", **meta}) as folder:
+        (folder / "config.json").write_text("{}")
+
+
+def said(capsys):
+    return json.loads(capsys.readouterr().out)
+
+
+def test_models_are_listed_shown_and_removed(capsys):
+    make("ft:tiny:local:a:abcd1234", method="sft", base="tiny", metrics={"loss": 1.5})
+    assert main(["models", "list"]) == 0
+    assert capsys.readouterr().out == "NAME\tKIND\tMETHOD\tFROM\nft:tiny:local:a:abcd1234\tchat\tsft\ttiny\n"
+    assert main(["models", "show", "ft:tiny:local:a:abcd1234"]) == 0
+    assert "  metrics:\n    loss: 1.5\n" in capsys.readouterr().out
+    assert main(["models", "rm", "ft:tiny:local:a:abcd1234", "--yes", "--json"]) == 0
+    assert said(capsys) == {"removed": "ft:tiny:local:a:abcd1234"}
+    assert registry.entries() == []
+
+
+def test_a_model_is_not_removed_without_a_yes(capsys):
+    make("tiny")
+    assert main(["models", "rm", "tiny"]) == 2
+    assert "add --yes" in capsys.readouterr().err
+    assert [entry.name for entry in registry.entries()] == ["tiny"]
+
+
+def test_a_folder_gets_a_short_name(tmp_path, capsys):
+    (tmp_path / "config.json").write_text('{"architectures": ["GPT2LMHeadModel"]}')
+    assert main(["models", "add", "mine", str(tmp_path), "--json"]) == 0
+    assert said(capsys)["source"] == str(tmp_path)
+    assert registry.find("mine").source == str(tmp_path)
+
+
+def test_without_models_the_next_step_is_said(capsys):
+    main(["models", "list"])
+    assert "chaintune demo" in capsys.readouterr().out
+
+
+def test_runs_are_listed_shown_and_exported(tmp_path, capsys):
+    main(["chat", "-m", "first\nquestion", "--model", "fake:the answer"])
+    capsys.readouterr()
+    assert main(["runs", "list", "--json"]) == 0
+    [run] = said(capsys)
+    assert (run["inputs"]["question"], run["output"]["answer"], run["rating"]) == (
+        "first\nquestion",
+        "the answer",
+        None,
+    )
+    assert main(["runs", "list"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split("\t")[5:] == ["first question", "the answer"]
+    assert main(["runs", "show", run["id"]]) == 0
+    shown = capsys.readouterr().out
+    assert "user: first\nquestion\n" in shown and "answer: the answer" in shown
+    assert main(["runs", "show", run["id"], "--json"]) == 0
+    assert said(capsys)["steps"][0]["messages"] == [{"role": "user", "content": "first\nquestion"}]
+    out = tmp_path / "all.jsonl"
+    assert main(["runs", "export", "--feedback", "all", "--out", str(out)]) == 0
+    assert json.loads(out.read_text())["messages"][-1] == {"role": "assistant", "content": "the answer"}
+
+
+def test_exporting_what_nobody_rated_says_how_to_rate(tmp_path, capsys):
+    main(["chat", "-m", "q", "--model", "fake:a"])
+    assert main(["runs", "export", "--out", str(tmp_path / "x.jsonl")]) == 2
+    assert "rate some answers first" in capsys.readouterr().err
+    assert main(["runs", "export", "--out", str(tmp_path / "x.jsonl"), "--feedback", "great"]) == 2
+
+
+def test_samples_are_listed_in_the_language_asked_for(capsys):
+    main(["sample", "--lang", "ko", "--json"])
+    [day, *_] = said(capsys)
+    assert (day["name"], day["inputs"]) == ("perfect-day", {"city": "부산"})
+
+
+def test_a_sample_runs_with_its_inputs(capsys):
+    assert main(["sample", "perfect-day", "city=Jeju", "--model", "fake:Sea and wind.", "--lang", "en", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["text"] == "Sea and wind."
+    assert "Jeju" in err
+
+
+def test_an_input_is_a_key_and_a_value(capsys):
+    assert main(["sample", "perfect-day", "Jeju", "--model", "fake:x"]) == 2
+    assert "'Jeju' is no key=value" in capsys.readouterr().err
+
+
+def test_the_source_of_a_sample_can_be_printed(capsys):
+    assert main(["sample", "movies", "--source"]) == 0
+    printed = capsys.readouterr().out
+    assert "SimpleSequentialChain(" in printed and compile(printed, "movies", "exec")
+
+
+def test_doctor_reports_what_is_there(capsys, home):
+    make("tiny")
+    assert main(["doctor", "--json"]) == 0
+    found = {check["name"]: check for check in said(capsys)["checks"]}
+    assert found["home"]["value"] == str(home)
+    assert found["models"]["value"] == "tiny"
+    assert all(check["state"] in ("ok", "note") for check in found.values())
+
+
+def test_doctor_ends_with_one_where_something_is_missing(capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    assert main(["doctor"]) == 1
+    assert "embeddings\tbad\t" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("version", ["3.40.1", "3.51.2"])  # both in the range of the WAL corruption bug
+def test_doctor_calls_an_unsafe_sqlite_bad(capsys, monkeypatch, version):
+    monkeypatch.setattr("apsw.sqlite_lib_version", lambda: version)
+    assert main(["doctor"]) == 1
+    assert f"sqlite\tbad\t{version}; run: pip install -U apsw" in capsys.readouterr().out
+
+
+def test_doctor_sees_a_port_in_use(capsys, monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setattr(doctor, "PORT", taken.getsockname()[1])
+        main(["doctor"])
+    assert "is in use; chaintune ui --port takes another" in capsys.readouterr().out

@@ -1,0 +1,82 @@
+"""index and search over documents on disk. The documents are Korean, so no embedding model is loaded."""
+
+import json
+
+import pytest
+
+from apps.bots import MODES
+from apps.cli import main
+from retrieval.search import MODES as WAYS
+
+RULES = "# 규칙\n\n## 공\n\n공이 밖으로 나가면 상대가 던집니다.\n\n## 시간\n\n쉬는 시간은 칠 분입니다.\n"
+
+
+@pytest.fixture
+def docs(tmp_path):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "rules.md").write_text(RULES)
+    return folder
+
+
+@pytest.fixture
+def call(tmp_path, docs, capsys):
+    """Run a command on the library, and return its exit code and what it printed as JSON."""
+
+    def run(*words):
+        code = main([*words, "--library", str(tmp_path / "kb"), "--json"])
+        return code, json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def counts(report):
+    return {name: report[name] for name in ("added", "updated", "deleted", "unchanged")}
+
+
+def test_only_what_changed_is_read_again(call, docs):
+    (docs / "more.txt").write_text("운동장은 넓습니다.")
+    code, first = call("index", str(docs))
+    assert (code, counts(first)) == (0, {"added": 2, "updated": 0, "deleted": 0, "unchanged": 0})
+    (docs / "rules.md").write_text(RULES.replace("칠", "팔"))
+    (docs / "more.txt").unlink()
+    assert counts(call("index", str(docs))[1]) == {"added": 0, "updated": 1, "deleted": 1, "unchanged": 0}
+
+
+def test_several_places_add_up(call, docs, tmp_path):
+    note = tmp_path / "note.txt"
+    note.write_text("심판은 두 사람입니다.")
+    assert counts(call("index", str(docs), str(note))[1])["added"] == 2
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_rest_goes_in(docs, tmp_path, capsys):
+    (docs / "broken.pdf").write_bytes(b"%PDF-1.7 nothing")
+    assert main(["index", str(docs), "--library", str(tmp_path / "kb")]) == 1
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path / 'kb'}: 1 added, 0 updated, 0 deleted, 0 unchanged, 1 failed\n"
+    assert err.startswith(f"not read: {docs / 'broken.pdf'}: ") and err.count("\n") == 1
+
+
+def test_search_finds_the_passage_that_has_the_words(call, docs):
+    call("index", str(docs))
+    code, found = call("search", "쉬는 시간", "--k", "1", "--mode", "keyword")
+    assert code == 0 and len(found) == 1
+    assert "칠 분" in found[0]["text"]
+    assert RULES[found[0]["start"] : found[0]["end"]] == found[0]["text"]
+
+
+def test_ask_quotes_the_documents(call, docs):
+    call("index", str(docs))
+    code, answer = call("ask", "공이 밖으로 나가면 어떻게 되나요?", "--model", "fake:상대가 던집니다.")
+    assert code == 0
+    assert answer["citations"][0]["quote"] == "공이 밖으로 나가면 상대가 던집니다."
+
+
+def test_a_folder_that_is_no_library_is_refused(tmp_path, capsys):
+    assert main(["search", "x", "--library", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"there is no index at {tmp_path}; make it with: chaintune index")
+    assert main(["index", "/nowhere", "--library", str(tmp_path / "kb")]) == 2
+
+
+def test_the_modes_are_the_librarys():
+    assert sorted(MODES) == sorted(WAYS)
