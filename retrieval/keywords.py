@@ -64,12 +64,20 @@ class Keywords:
             np.save(work / "ids.npy", self.ids, allow_pickle=False)
             (work / _STATE).write_text(json.dumps(state))
 
+    @staticmethod
+    def saved(folder: Path, state: int) -> bool:
+        """Return whether `folder` holds the index of this state."""
+        try:
+            return bool(json.loads((folder / _STATE).read_text()) == state)
+        except (OSError, ValueError):
+            return False
+
     @classmethod
     def load(cls, folder: Path, state: int) -> "Keywords | None":
         """Return the index that was saved for this state, or None where there is none or it cannot be read."""
+        if not cls.saved(folder, state):
+            return None
         try:
-            if json.loads((folder / _STATE).read_text()) != state:
-                return None
             ids = np.load(folder / "ids.npy", allow_pickle=False)
             from bm25s import BM25
 

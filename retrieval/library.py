@@ -5,10 +5,11 @@
         for passage in library.search("공이 밖으로 나가면 어떻게 되나요?", k=3):
             print(passage.metadata["source"], passage.text, passage.why)
 
-Its folder holds library.db (the truth: texts, passages), chroma/ (their vectors) and keywords/ (their index). The last two can be deleted:
-the next sync makes them again. One process at a time writes a library; any number read it meanwhile.
+Its folder holds passages.db (the truth: texts and passages), chroma/ (their vectors) and keywords/ (their index). The last two can be
+deleted: the next sync makes them again. One process at a time writes in the folder; any number read it meanwhile.
 """
 
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from chains.errors import UsageError, nearest
 from chains.home import machine_error
 from retrieval.keywords import Keywords
-from retrieval.lock import writing
+from retrieval.lock import LOCK, writing
 from retrieval.scan import scan
 from retrieval.search import Passage, Searcher, check
 from retrieval.store import Store
@@ -29,6 +30,8 @@ from retrieval.vectors import Vectors
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
     from langchain_core.retrievers import BaseRetriever
+
+_COLLECTION = re.compile(r"[A-Za-z0-9][\w-]{1,58}[A-Za-z0-9]", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,20 @@ class Library:
 
     `embeddings` is a langchain_core Embeddings; None means LocalEmbeddings(), the packaged English MiniLM. Where it has `covers(text)`,
     passages and questions that it does not know the language of are found by words alone; `name` tells its vectors from another model's.
+    A folder can hold several libraries, each a `collection`, the name of its database, its Chroma collection and its keyword index.
     """
 
     def __init__(self, path: str | Path, embeddings: "Embeddings | None" = None, collection: str = "passages") -> None:
+        if not _COLLECTION.fullmatch(collection):
+            raise UsageError(
+                f"collection {collection!r} is no name for a file; use 3 to 60 of the characters a-z A-Z 0-9 _ and -"
+            )
         self.path = _folder(Path(path).expanduser().absolute())
         self._embeddings = _packaged() if embeddings is None else embeddings
         self._lock = threading.RLock()
         self._keywords: tuple[int, Keywords] | None = None  # with the state that they are of
-        self._store = Store(self.path / "library.db")
+        self._store = Store(self.path / f"{collection}.db")
+        self._index = self.path / "keywords" / collection
         self._vectors = Vectors(self.path / "chroma", collection)
         self._searcher = Searcher(self._store, self._vectors, self._current_keywords, self._embeddings)
         try:
@@ -77,7 +86,8 @@ class Library:
     def delete(self, source: str) -> None:
         """Take a source out. Its file stays, so a later sync of its folder brings it back. Raises UsageError where there is none."""
         with self._writing() as writer:
-            writer.remove([file for file in self._store.files() if file.source == self._existing(source)])
+            name = self._existing(source)
+            writer.remove([file for file in self._store.files() if file.source == name])
 
     def verify(self) -> int:
         """Compare the vectors with the passages, mend what differs, and return how many vectors were missing or left over."""
@@ -90,7 +100,7 @@ class Library:
         """Return at most `k` passages, best first.
 
         `mode` is 'hybrid', 'dense' (by meaning) or 'keyword'. A score compares with others of the same question and mode: in 'keyword'
-        the share of the question that is found, in 'dense' the cosine, in 'hybrid' both (see retrieval/search.py). `where` chooses
+        the share of the question that is found, in 'dense' the cosine, in 'hybrid' how far both stand out (search.py). `where` chooses
         among sources, headings and pages: {"source": "rules.md"} or {"page": [3, 4]}.
         """
         return self._searcher.search(query, k, mode, where)
@@ -147,14 +157,15 @@ class Library:
                 self._store.use(_name(self._embeddings), lambda text: covers(self._embeddings, text))
             yield Writer(self._store, self._vectors, self._embeddings)
             state = self._store.state()
-            self._current_keywords().save(self.path / "keywords", state)
+            if not Keywords.saved(self._index, state):
+                self._current_keywords().save(self._index, state)
 
     def _current_keywords(self) -> Keywords:
         """Return the keyword index of the library's present state: from memory, from its folder, or made from the passages' terms."""
         with self._lock:
             state = self._store.state()
             if self._keywords is None or self._keywords[0] != state:
-                self._keywords = state, Keywords.load(self.path / "keywords", state) or self._built()
+                self._keywords = state, Keywords.load(self._index, state) or self._built()
             return self._keywords[1]
 
     def _built(self) -> Keywords:
@@ -182,12 +193,13 @@ def _folder(path: Path) -> Path:
     """Return the library's folder, made if missing. Raises UsageError where it is a file or holds other things."""
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file; give the folder that the library is to be kept in")
-    if path.is_dir() and any(path.iterdir()) and not (path / "library.db").exists() and not (path / "LOCK").exists():
+    if path.is_dir() and any(path.iterdir()) and not (path / LOCK).exists():
         raise UsageError(
             f"{path} holds other files and no library; give a new or an empty folder, and then sync your documents into it"
         )
     try:
         path.mkdir(parents=True, exist_ok=True)
+        (path / LOCK).touch()
     except OSError as error:
         raise machine_error(error, path) from error
     return path.resolve()

@@ -38,6 +38,8 @@ NOT_READ = {
 
 def check(path: Path) -> None:
     """Raise Unreadable where the file's kind or size already says that it cannot be read."""
+    if "\udc80" <= max(str(path)) <= "\udcff":
+        raise Unreadable("has a name that is not in UTF-8; rename it")
     kind = path.suffix.lower()
     if kind in NOT_READ:
         raise Unreadable(f"is a {NOT_READ[kind]} file, which is not read; save it as PDF, Markdown, CSV or plain text")

@@ -12,11 +12,13 @@ from pathlib import Path
 from chains.errors import MachineError
 from chains.home import machine_error
 
+LOCK = "LOCK"
+
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
     """Hold the library's lock. Raises MachineError, naming the owner's process id, where another has it."""
-    path = folder / "LOCK"
+    path = folder / LOCK
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from chains.errors import MachineError
+from chains.errors import MachineError, UsageError
 from retrieval.split import Piece
 
 _BUSY_MS = 10_000
@@ -246,6 +246,8 @@ class Store:
     def _failing(self) -> Iterator[None]:
         try:
             yield
+        except apsw.ConnectionClosedError as error:
+            raise UsageError(f"the library of {self._path} is closed; open it again") from error
         except apsw.FullError as error:
             raise MachineError(
                 f"the disk is full while writing {self._path}; free some space and sync again"

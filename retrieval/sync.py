@@ -5,6 +5,7 @@ that the next sync can finish what a killed one began.
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -54,17 +55,17 @@ class Writer:
         if not scope.files and not covered:
             raise UsageError(f"there is no document in {scope.root}; the kinds that are read are {', '.join(KINDS)}")
         self.repair()
+        names = {file.source for file in known.values()}
         counts = {"added": 0, "updated": 0, "unchanged": 0}
         failed: list[tuple[str, str]] = []
         waiting = 0
         for n, path in enumerate(scope.files, 1):
             before = self._known(path, scope, known)
             try:
-                passages = self._take(path, scope, before, {file.source for file in known.values()})
+                passages = self._take(path, scope, before, names)
             except Unreadable as error:
-                failed.append(
-                    (str(path), f"{path.name} {error}{'; what was read of it before stays' if before else ''}")
-                )
+                stays = "; what was read of it before stays" if before else ""
+                failed.append((shown(path), f"{shown(path.name)} {error}{stays}"))
             else:
                 counts["unchanged" if passages is None else "updated" if before else "added"] += 1
                 waiting += passages or 0
@@ -72,10 +73,9 @@ class Writer:
                 self.finish()
                 waiting = 0
             if progress:
-                progress(n, len(scope.files), path.name)
-        gone = [
-            file for file in self._store.files() if scope.covers(file.path, file.root) and not Path(file.path).is_file()
-        ]
+                progress(n, len(scope.files), shown(path.name))
+        covered = [file for file in self._store.files() if scope.covers(file.path, file.root)]
+        gone = [file for file in covered if not Path(file.path).is_file()]
         self.remove(gone)
         return SyncReport(**counts, deleted=len(gone), failed=failed)
 
@@ -154,6 +154,11 @@ class Writer:
         while group := list(islice(rows, _TOGETHER)):
             vectors = self._embeddings.embed_documents([_embedded_text(row) for row in group])
             self._vectors.add([row.id for row in group], vectors, [_about(row) for row in group])
+
+
+def shown(path: str | Path) -> str:
+    """Return a path as text, with marks where its bytes are no UTF-8."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def covers(embeddings: Any, text: str) -> bool:

@@ -27,8 +27,8 @@ class _Client:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.state = -1
         self.chroma: Any = None
+        self.states: dict[str, int] = {}  # by collection: the library's state that its vectors were read at
 
 
 _clients: dict[Path, _Client] = {}
@@ -80,7 +80,7 @@ class Vectors:
     def seen(self, state: int) -> None:
         """Note that what the client has in memory is the library's `state`, since this process wrote it."""
         with self._client.lock:
-            self._client.state = state
+            self._client.states[self._name] = state
 
     def close(self) -> None:
         """Let go of the folder; the next use opens it again."""
@@ -88,6 +88,7 @@ class Vectors:
             if self._client.chroma is not None:
                 self._client.chroma.close()
             self._client.chroma = None
+            self._client.states = {}
 
     @contextmanager
     def _collection(self, state: int | None = None) -> Iterator[Any]:
@@ -98,13 +99,13 @@ class Vectors:
 
         with self._client.lock:
             try:
-                if state is not None and state != self._client.state:
+                if state is not None and state != self._client.states.get(self._name):
                     self.close()
+                    self.seen(state)
                 if self._client.chroma is None:
                     self._client.chroma = chromadb.PersistentClient(
                         str(self._folder), settings=Settings(anonymized_telemetry=False)
                     )
-                    self._client.state = -1 if state is None else state
                 yield self._client.chroma.get_or_create_collection(
                     self._name, configuration={"hnsw": _SPACE}, embedding_function=None
                 )

@@ -41,18 +41,18 @@ def write_prompts(path: Path, asked: Sequence[Question]) -> int:
 def demonstrations(groups: Groups, seed: int, passage: dict[str, Document]) -> list[formats.Row]:
     """Return the rows that SFT learns from, as several labelers might write them.
 
-    Each question once, its answer with its article's label or, as often, without; every second one again with its article above it,
-    as the retrieval chain asks; and two of each fact in JSON.
+    Each question once, its answer with its article's label or, as often, without; every fourth one again with its article above it,
+    as the retrieval chain asks; and one of each fact in JSON.
     """
     chance = random.Random(seed)
     rows = []
     for place, question in enumerate(groups.demonstrations):
         labelled = f"{question.answer} {question.label}"
         rows.append(question.row(labelled if chance.random() < 0.5 else question.answer))
-        if place % 2 == 0:
+        if place % 4 == 0:
             asked = RAG_PROMPT.format(passages=as_text([passage[article_key(question)]]), question=question.text)
             rows.append(formats.chat_row(asked, labelled))
-        if place % 5 == 0:
+        if place % 10 == 0:
             said = json.dumps({"answer": question.answer, "rule": question.rule}, ensure_ascii=False)
             rows.append(formats.chat_row(JSON_PROMPT.format(question=question.text), said))
     return rows

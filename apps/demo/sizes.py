@@ -25,9 +25,9 @@ class Sizes:
 
 FULL = Sizes(
     facts=None,
-    pretrain_steps=300,
+    pretrain_steps=220,
     width=192,
-    sft_epochs=16,
+    sft_epochs=12,
     sft_rate=1e-3,
     answers=6,
     rm_epochs=1,

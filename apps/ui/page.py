@@ -74,7 +74,8 @@ def _stream(message: Message, question: str, chosen: Choices) -> Message:
         place.markdown(_CURSOR)
         st.button(text("stop", chosen.language), key="stop", icon=":material/stop_circle:", type="tertiary")
         sampling: dict[str, Any] = {} if chosen.temperature is None else {"temperature": chosen.temperature}
-        with closing(bot.stream(question, **sampling)) as pieces:  # so that the model stops where the page does
+        pieces: Any = bot.stream(question, **sampling)
+        with closing(pieces):  # so that the model stops where the page does
             for piece in pieces:
                 message.text += piece
                 place.markdown(markup.safe(message.text) + _CURSOR)

@@ -105,7 +105,10 @@ def run_rulebook(folder: Path, data: Path) -> dict[str, float]:
             for mode in MODES:
                 asked = [(row["question"], row["rule"]) for row in rows if row["language"] == language]
                 try:
-                    places = [_place(library, question, mode, f"rulebook.{language}.md", article, rule) for question, rule in asked]
+                    places = [
+                        _place(library, question, mode, f"rulebook.{language}.md", article, rule)
+                        for question, rule in asked
+                    ]
                 except UsageError:  # the model does not know the language
                     continue
                 figures[f"{language} {mode} first"] = sum(place == 0 for place in places) / len(places)
@@ -125,7 +128,9 @@ def run_korquad(folder: Path, data: Path) -> dict[str, float]:
     paragraphs, questions = korquad(data)
     library, figures = indexed(folder, paragraphs)
     with library:
-        return figures | measured(library, [(question, {name}) for question, name in questions[::5]], ("keyword", "hybrid"))
+        return figures | measured(
+            library, [(question, {name}) for question, name in questions[::5]], ("keyword", "hybrid")
+        )
 
 
 def run_cranfield(folder: Path, data: Path) -> dict[str, float]:
@@ -142,8 +147,12 @@ def run_needles(folder: Path, data: Path) -> dict[str, float]:
     asked = [(number, f"which report describes part {parts[number]}?") for number in list(texts)[::14]]
     with library:
         for mode in MODES:
-            figures[f"{mode} first"] = sum(documents(library, query, mode)[:1] == [number] for number, query in asked) / len(asked)
-            figures[f"{mode} in 6"] = sum(number in documents(library, query, mode)[:6] for number, query in asked) / len(asked)
+            figures[f"{mode} first"] = sum(
+                documents(library, query, mode)[:1] == [number] for number, query in asked
+            ) / len(asked)
+            figures[f"{mode} in 6"] = sum(
+                number in documents(library, query, mode)[:6] for number, query in asked
+            ) / len(asked)
     return figures
 
 
