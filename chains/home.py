@@ -5,6 +5,7 @@
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -27,7 +28,10 @@ def home() -> Path:
 def models_dir() -> Path:
     """Return the folder of the model registry."""
     path = home() / "models"
-    path.mkdir(exist_ok=True)
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise machine_error(error, path) from error
     return path
 
 
@@ -36,8 +40,8 @@ def runs_db() -> Path:
     return home() / "runs.db"
 
 
-def machine_error(error: OSError, path: Path) -> MachineError:
-    """Return the one-sentence error for a failed write at `path`."""
+def machine_error(error: OSError, path: Path, verb: str = "write") -> MachineError:
+    """Return the one-sentence error for a failed write (or other `verb`) at `path`."""
     if error.errno == errno.ENOSPC:
         free = shutil.disk_usage(_existing(path)).free
         return MachineError(
@@ -45,7 +49,7 @@ def machine_error(error: OSError, path: Path) -> MachineError:
             "and run the same command again"
         )
     return MachineError(
-        f"cannot write {path}: {error.strerror or error}; choose another folder (CHAINTUNE_HOME moves all state)"
+        f"cannot {verb} {path}: {error.strerror or error}; choose another folder (CHAINTUNE_HOME moves all state)"
     )
 
 
@@ -81,8 +85,11 @@ def publish_folder(target: Path) -> Iterator[Path]:
 
     An existing `target` is replaced. On any error the unfinished folder is removed and `target` is untouched.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise machine_error(error, target) from error
     try:
         yield work
         work.chmod(0o755)
@@ -91,20 +98,54 @@ def publish_folder(target: Path) -> Iterator[Path]:
                 _sync(file)
         _replace_folder(work, target)
         _sync(target.parent)
-    except OSError as error:
-        raise machine_error(error, target) from error
+    except Exception as error:
+        failed = _system_error(error)
+        if failed is None:
+            raise
+        raise machine_error(failed, target) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _system_error(error: Exception) -> OSError | None:
+    """Return the operating system's error behind `error`, if it is one: safetensors tells it in its text alone."""
+    if isinstance(error, OSError):
+        return error
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
 
 
 def _replace_folder(work: Path, target: Path) -> None:
     if not target.exists():
         os.rename(work, target)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    os.rename(target, old / "old")
-    os.rename(work, target)
-    shutil.rmtree(old, ignore_errors=True)
+    old = _set_aside(target)
+    try:
+        os.rename(work, target)
+    except OSError:
+        os.rename(old, target)
+        old.parent.rmdir()
+        raise
+    shutil.rmtree(old.parent, ignore_errors=True)
+
+
+def remove_folder(target: Path) -> None:
+    """Delete the folder `target`: it is gone in one rename, and then its files are. Raises MachineError where that is not allowed."""
+    try:
+        shutil.rmtree(_set_aside(target).parent, ignore_errors=True)
+    except OSError as error:
+        raise machine_error(error, target, "remove") from error
+
+
+def _set_aside(target: Path) -> Path:
+    """Return the new, hidden place of the folder `target`."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent)) / target.name
+    try:
+        os.rename(target, aside)
+    except OSError:
+        aside.parent.rmdir()
+        raise
+    return aside
 
 
 def _sync(path: Path) -> None:

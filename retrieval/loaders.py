@@ -38,7 +38,7 @@ NOT_READ = {
 
 def check(path: Path) -> None:
     """Raise Unreadable where the file's kind or size already says that it cannot be read."""
-    if "\udc80" <= max(str(path)) <= "\udcff":
+    if any("\udc80" <= letter <= "\udcff" for letter in str(path)):  # what Python makes of bytes that are none
         raise Unreadable("has a name that is not in UTF-8; rename it")
     kind = path.suffix.lower()
     if kind in NOT_READ:

@@ -54,7 +54,7 @@ def read_html(raw: bytes) -> Text:
 
     page: Any = trafilatura.load_html(raw)
     if page is None:
-        raise Unreadable("is not an HTML page")
+        raise Unreadable("cannot be read as an HTML page, or not in the memory that one may take")
     main = trafilatura.extract(page, output_format="markdown", include_comments=False, favor_recall=True)
     if main and main.strip():
         return Text(clean(main), markdown=True)

@@ -17,7 +17,7 @@ from chains.passages import HEADING, PAGE, SOURCE
 from retrieval import words
 from retrieval.loaders import KINDS, check, load
 from retrieval.scan import Scope, source_name
-from retrieval.split import BETWEEN, split
+from retrieval.split import BETWEEN, Piece, split
 from retrieval.store import File, NewPassage, Row, Store
 from retrieval.text import Text, Unreadable
 from retrieval.vectors import Vectors
@@ -26,6 +26,7 @@ Progress = Callable[[int, int, str], None]
 """Called with how many of how many files are read, and the name of the last."""
 
 _READING = b"1"  # goes up when the loaders or the splitter change, so that every file counts as changed
+_GROUP = 60_000  # characters of documents that are written together: what a killed sync may have to embed again
 _TOGETHER = 128  # passages that are embedded and written at a time
 
 
@@ -58,25 +59,26 @@ class Writer:
         names = {file.source for file in known.values()}
         counts = {"added": 0, "updated": 0, "unchanged": 0}
         failed: list[tuple[str, str]] = []
-        waiting = 0
+        group: list[tuple[File, Text]] = []
         for n, path in enumerate(scope.files, 1):
             before = self._known(path, scope, known)
             try:
-                passages = self._take(path, scope, before, names)
+                changed = self._read(path, scope, before, names)
             except Unreadable as error:
                 stays = "; what was read of it before stays" if before else ""
                 failed.append((shown(path), f"{shown(path.name)} {error}{stays}"))
             else:
-                counts["unchanged" if passages is None else "updated" if before else "added"] += 1
-                waiting += passages or 0
-            if waiting >= _TOGETHER:
-                self.finish()
-                waiting = 0
+                counts["unchanged" if changed is None else "updated" if before else "added"] += 1
+                group += [changed] if changed else []
+            if sum(len(text.text) for _, text in group) >= _GROUP or n == len(scope.files):
+                self._write(group)
+                group = []
             if progress:
                 progress(n, len(scope.files), shown(path.name))
         covered = [file for file in self._store.files() if scope.covers(file.path, file.root)]
         gone = [file for file in covered if not Path(file.path).is_file()]
-        self.remove(gone)
+        if gone:
+            self.remove(gone)
         return SyncReport(**counts, deleted=len(gone), failed=failed)
 
     def remove(self, files: Sequence[File]) -> None:
@@ -120,35 +122,33 @@ class Writer:
         moved = (file for file in known.values() if file.source == name and not Path(file.path).exists())
         return known.get(str(path)) or next(moved, None)
 
-    def _take(self, path: Path, scope: Scope, before: File | None, names: set[str]) -> int | None:
-        """Write the file as pending and return how many passages it has; None where its content is known. Raises Unreadable."""
+    def _read(self, path: Path, scope: Scope, before: File | None, names: set[str]) -> tuple[File, Text] | None:
+        """Return the file with its text; None where its content is known. Raises Unreadable."""
         check(path)
         stat = path.stat()
         name = before.source if before else _free(source_name(path, scope.folder), scope.folder.name, names)
-        names.add(name)
         file = File(before.id if before else 0, name, str(path), scope.root, _hash(path), stat.st_mtime, stat.st_size)
         if before and before.hash == file.hash:
             if before.path != file.path:
                 self._store.move(file)
             return None
         text = load(path)
-        passages = self._passages(text)
-        with self._store.transaction():
-            self._store.put(file, text.text, passages)
-        return len(passages)
+        names.add(name)
+        return file, text
 
-    def _passages(self, text: Text) -> list[NewPassage]:
-        """Return the passages with their terms: those of the heading count once more, since it says what the passage is about."""
-        pieces = list(split(text))
-        contents = [text.text[piece.start : piece.end] for piece in pieces]
-        terms = words.terms(
-            [f"{_nearest(piece.heading)}\n{content}" for piece, content in zip(pieces, contents, strict=True)]
+    def _write(self, group: Sequence[tuple[File, Text]]) -> None:
+        """Write the files as pending in one transaction, and finish them."""
+        if not group:
+            return
+        pieces = [list(split(text)) for _, text in group]
+        terms = iter(
+            words.terms([_counted(text, piece) for (_, text), row in zip(group, pieces, strict=True) for piece in row])
         )
-        covered = map(self._covers, contents)
-        return [NewPassage(*parts) for parts in zip(pieces, terms, covered, strict=True)]
-
-    def _covers(self, text: str) -> bool:
-        return bool(covers(self._embeddings, text))
+        with self._store.transaction():
+            for (file, text), row in zip(group, pieces, strict=True):
+                new = [NewPassage(piece, next(terms), covers(self._embeddings, _cut(text, piece))) for piece in row]
+                self._store.put(file, text.text, new)
+        self.finish()
 
     def _embed(self, rows: Iterator[Row]) -> None:
         while group := list(islice(rows, _TOGETHER)):
@@ -164,6 +164,15 @@ def shown(path: str | Path) -> str:
 def covers(embeddings: Any, text: str) -> bool:
     """Return whether the model knows the language of `text`; one that does not say is taken to know it."""
     return embeddings.covers(text) if hasattr(embeddings, "covers") else True
+
+
+def _cut(text: Text, piece: Piece) -> str:
+    return text.text[piece.start : piece.end]
+
+
+def _counted(text: Text, piece: Piece) -> str:
+    """Return what a passage's terms are taken from: those of its heading count once more, since it says what the passage is about."""
+    return f"{_nearest(piece.heading)}\n{_cut(text, piece)}"
 
 
 def _embedded_text(row: Row) -> str:

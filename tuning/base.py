@@ -6,16 +6,19 @@ import json
 import shutil
 import time
 import warnings
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from chains.errors import UsageError
+from chains.errors import MachineError, UsageError
 from chains.home import home
 from chains.models import registry
+from chains.models.scorer import check_head
 from chains.models.templates import PLAIN_TEMPLATE
+from chains.models.weights import changed, quiet
 from tuning.loop import Metrics
 
 
@@ -41,17 +44,21 @@ def load(name: str, kind: str = "chat", dropout: float = 0.0) -> Base:
     entry = None if name.startswith("hf:") else registry.find(name)
     if entry and entry.kind != kind:
         raise UsageError(f"{name!r} is a {entry.kind} model; this needs a {kind} model")
-    source = entry.source if entry else name.removeprefix("hf:")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        if kind == "chat":
-            model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True, dtype=torch.float32)
-        else:
-            model = AutoModelForSequenceClassification.from_pretrained(
-                source, num_labels=1, use_safetensors=True, dtype=torch.float32
-            )
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot load {name!r} as a transformers model: {str(error).splitlines()[0]}") from error
+    source = _source(name)
+    auto = AutoModelForCausalLM if kind == "chat" else AutoModelForSequenceClassification
+    options = {"use_safetensors": True, "trust_remote_code": False, "dtype": torch.float32, "output_loading_info": True}
+    with quiet(bars=not Path(source).is_dir()):
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+            loaded: Any = auto.from_pretrained(source, **options)
+        except (OSError, ValueError, KeyError) as error:
+            raise UsageError(f"cannot load {name!r} as a transformers model: {str(error).splitlines()[0]}") from error
+    model, report = loaded
+    if kind == "reward":
+        check_head(model, name)
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])[0]
+        raise MachineError(f"the weights of {name!r} are not whole: {missing} is missing; get or make the model again")
     tokenizer.chat_template = tokenizer.chat_template or PLAIN_TEMPLATE
     set_dropout(model, dropout)
     context = getattr(model.config, "max_position_embeddings", None) or 2**31
@@ -63,66 +70,77 @@ def set_dropout(model: torch.nn.Module, share: float) -> None:
     found = False
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Dropout):
-            residual = not any(
-                part in name for part in ("attn_dropout", "attention_dropout", "emb", "transformer.drop")
-            )
+            own = name.rsplit(".", 1)[
+                -1
+            ]  # GPT-2's drop is on the embeddings, GPT-NeoX's post_attention_dropout on the residual path
+            residual = own not in ("attn_dropout", "attention_dropout", "drop") and "emb" not in own
             module.p = share if residual else 0.0
             found |= residual
     if share and not found:
         warnings.warn(f"{type(model).__name__} has no residual dropout: dropout={share} is not applied", stacklevel=2)
 
 
-def workdir(stage: str, config: Any) -> Path:
-    """Return where this configuration's checkpoints lie: another seed, number or data file is another folder."""
-    key = json.dumps([stage, asdict(config), file_hashes(config)], sort_keys=True)
-    return home() / "work" / f"{stage}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+@dataclass(frozen=True)
+class Run:
+    """One training run, noted before it reads anything: what it is made from, and the folder of its checkpoints."""
+
+    stage: str
+    config: Any
+    parents: list[str]
+    data: dict[str, str]
+    """The sha256 of every data file, by path."""
+    folder: Path
+
+
+def begin(stage: str, config: Any, parents: Sequence[str] = ()) -> Run:
+    """Return the run of `stage` with `config` on the models `parents`: another number, data file or parent's weights is another folder."""
+    data = file_hashes(config)
+    weights = {name: changed(_source(name)) for name in parents}
+    key = json.dumps([stage, asdict(config), data, weights], sort_keys=True)
+    folder = home() / "work" / f"{stage}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    return Run(stage, config, list(parents), data, folder)
 
 
 def file_hashes(config: Any) -> dict[str, str]:
     """Return the sha256 of every file that the configuration names, by path."""
-    named = [str(value) for value in asdict(config).values() if isinstance(value, str) and "\0" not in value]
-    return {
-        path: hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        for path in named
-        if len(path) < 4096 and Path(path).is_file()
-    }
+    paths = [getattr(config, item.name) for item in fields(config) if item.metadata["help"].startswith("file:")]
+    return {path: hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths if path is not None}
 
 
-def publish(
-    name: str,
-    model: Any,
-    tokenizer: Any,
-    config: Any,
-    method: str,
-    parents: list[str],
-    history: list[Metrics],
-    **facts: Any,
-) -> registry.Entry:
+def publish(run: Run, name: str, model: Any, tokenizer: Any, history: list[Metrics], **facts: Any) -> registry.Entry:
     """Put the model into the registry as `name` with its lineage and its learning curve (`metrics.jsonl`), and return the entry.
 
-    The checkpoints of its configuration are removed: they have served.
+    The run's checkpoints are removed: they have served.
     """
     meta = {
         "kind": "chat",
-        "method": method,
-        "base": registry.root_base(parents[0]) if parents else name,
-        "parents": parents,
-        "seed": config.seed,
-        "config": asdict(config),
-        "data": file_hashes(config),
+        "method": run.stage,
+        "base": registry.root_base(run.parents[0]) if run.parents else name,
+        "parents": run.parents,
+        "seed": run.config.seed,
+        "config": asdict(run.config),
+        "data": run.data,
         "metrics": history[-1],
-        "versions": {
-            package: importlib.metadata.version(package) for package in ("chaintune", "torch", "transformers")
-        },
+        "versions": {package: _version(package) for package in ("chaintune", "torch", "transformers")},
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         **facts,
     }
-    work = workdir(method, config)
-    with registry.publish(name, meta) as folder:
+    with registry.publish(name, meta) as folder, quiet(bars=False):
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         (folder / "metrics.jsonl").write_text(
             "".join(json.dumps({"step": i + 1, **m}) + "\n" for i, m in enumerate(history))
         )
-    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(run.folder, ignore_errors=True)
     return registry.find(name)
+
+
+def _source(name: str) -> str:
+    return name.removeprefix("hf:") if name.startswith("hf:") else registry.find(name).source
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"  # a checkout that is not installed

@@ -10,10 +10,19 @@ from typing import Any
 
 from chains.errors import UsageError
 
+MAX_SEED = 2**31 - 1
+"""So that a seed and a step's number together fit the 64 bits of a random stream."""
 
-def option(help: str, default: Any = MISSING, above: float | None = None, least: float | None = None) -> Any:
+
+def option(
+    help: str,
+    default: Any = MISSING,
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+) -> Any:
     """Return a dataclass field with its one-line help and the bounds that `check` holds."""
-    metadata = {"help": help, "above": above, "least": least}
+    metadata = {"help": help, "above": above, "least": least, "most": most}
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
 
 
@@ -21,13 +30,15 @@ def check(config: Any) -> None:
     """Raise UsageError on the first field out of its bounds or the first named file that is missing."""
     for item in fields(config):
         value = getattr(config, item.name)
-        above, least = item.metadata.get("above"), item.metadata.get("least")
+        above, least, most = (item.metadata[bound] for bound in ("above", "least", "most"))
         if value is None:
             continue
         if above is not None and not value > above:
             raise UsageError(f"{item.name}={value!r} cannot be used; expected a number above {above:g}")
         if least is not None and not value >= least:
             raise UsageError(f"{item.name}={value!r} cannot be used; expected a number of at least {least:g}")
+        if most is not None and not value <= most:
+            raise UsageError(f"{item.name}={value!r} cannot be used; expected a number of at most {most}")
         if item.metadata["help"].startswith("file:") and not Path(value).is_file():
             raise UsageError(f"{item.name}: there is no file {value}; give the path of an existing file")
 
@@ -49,10 +60,10 @@ class PretrainConfig:
     learning_rate: float = option(
         "peak of AdamW's rate (GPT-3 small uses 6e-4; a model this small bears more)", 2e-3, above=0
     )
-    warmup: float = option("share of the steps in which the rate rises from 0", 0.05, least=0)
+    warmup: float = option("share of the steps in which the rate rises from 0", 0.05, least=0, most=1)
     weight_decay: float = option("decoupled, on matrices only (GPT-3: 0.1)", 0.1, least=0)
     clip: float = option("the largest gradient norm (GPT-3: 1.0)", 1.0, above=0)
-    seed: int = option("of the weights, the order and everything else", 0)
+    seed: int = option("of the weights, the order and everything else", 0, least=0, most=MAX_SEED)
 
 
 @dataclass(frozen=True)
@@ -68,12 +79,14 @@ class SFTConfig:
     learning_rate: float = option(
         "peak; InstructGPT's 9.65e-6 is for 1.3 B parameters, small models need more", 1e-3, above=0
     )
-    final_rate: float = option("share of the peak that the cosine ends at (InstructGPT: 0.1)", 0.1, least=0)
-    warmup: float = option("share of the steps in which the rate rises from 0 (InstructGPT: none)", 0.03, least=0)
-    dropout: float = option("residual dropout (InstructGPT C.1: 0.2)", 0.2, least=0)
+    final_rate: float = option("share of the peak that the cosine ends at (InstructGPT: 0.1)", 0.1, least=0, most=1)
+    warmup: float = option(
+        "share of the steps in which the rate rises from 0 (InstructGPT: none)", 0.03, least=0, most=1
+    )
+    dropout: float = option("residual dropout (InstructGPT C.1: 0.2)", 0.2, least=0, most=1)
     weight_decay: float = option("decoupled, on matrices only", 0.01, least=0)
     clip: float = option("the largest gradient norm", 1.0, above=0)
-    seed: int = option("of the order and of dropout", 0)
+    seed: int = option("of the order and of dropout", 0, least=0, most=MAX_SEED)
 
 
 @dataclass(frozen=True)
@@ -90,12 +103,12 @@ class RewardConfig:
     learning_rate: float = option(
         "peak; InstructGPT's 9e-6 is for 6 B parameters, small models need more", 5e-4, above=0
     )
-    final_rate: float = option("share of the peak that the cosine ends at (InstructGPT: 0.1)", 0.1, least=0)
-    warmup: float = option("share of the steps in which the rate rises from 0", 0.05, least=0)
-    dropout: float = option("residual dropout", 0.0, least=0)
+    final_rate: float = option("share of the peak that the cosine ends at (InstructGPT: 0.1)", 0.1, least=0, most=1)
+    warmup: float = option("share of the steps in which the rate rises from 0", 0.05, least=0, most=1)
+    dropout: float = option("residual dropout", 0.0, least=0, most=1)
     weight_decay: float = option("decoupled, on matrices only", 0.01, least=0)
     clip: float = option("the largest gradient norm", 1.0, above=0)
-    seed: int = option("of the order and of the new head", 0)
+    seed: int = option("of the order and of the new head", 0, least=0, most=MAX_SEED)
 
 
 @dataclass(frozen=True)
@@ -121,10 +134,10 @@ class PPOConfig:
         "nats per answer that beta adapts to (Ziegler et al.: 6); none keeps beta fixed", None, above=0
     )
     gae_lambda: float = option(
-        "lambda of the advantage estimate (Stiennon et al.: 0.95; InstructGPT gives none)", 0.95, least=0
+        "lambda of the advantage estimate (Stiennon et al.: 0.95; InstructGPT gives none)", 0.95, least=0, most=1
     )
     clip_range: float = option("of the policy ratio (InstructGPT: 0.2)", 0.2, above=0)
     value_clip_range: float = option("of the value's move from the old value (Stiennon et al.: 0.2)", 0.2, above=0)
     missing_end_penalty: float = option("taken from the score of an answer that never ends", 1.0, least=0)
     clip: float = option("the largest gradient norm", 1.0, above=0)
-    seed: int = option("of the prompts' order and of every sample", 0)
+    seed: int = option("of the prompts' order and of every sample", 0, least=0, most=MAX_SEED)

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from chains.errors import UsageError
-
-Row = dict[str, Any]
+from chains.models.scorer import through_end
+from tuning import formats
+from tuning.formats import Row
 
 
 @dataclass(frozen=True)
@@ -25,17 +26,19 @@ class Example:
 def render(tokenizer: Any, messages: Sequence[Row], prompt: bool) -> list[int]:
     """Return the ids of `messages` by the tokenizer's chat template; `prompt` opens the assistant's next turn.
 
-    Control tokens inside the messages' text stay text.
+    Control tokens inside the messages' text stay text. A developer's message is a system's, as it is in a chat. Raises UsageError where
+    the template refuses the conversation.
     """
-    return list(
-        tokenizer.apply_chat_template(
-            [{"role": m["role"], "content": m["content"]} for m in messages],
-            add_generation_prompt=prompt,
-            tokenize=True,
-            return_dict=False,
-            sanitize_control_tokens=True,
+    role = {"developer": "system"}
+    turns = [{"role": role.get(m["role"], m["role"]), "content": m["content"]} for m in messages]
+    try:
+        return list(
+            tokenizer.apply_chat_template(
+                turns, add_generation_prompt=prompt, tokenize=True, return_dict=False, sanitize_control_tokens=True
+            )
         )
-    )
+    except Exception as error:  # a template may raise anything: jinja's errors, its own refusal of a role, a ValueError
+        raise UsageError(f"the model's chat template refuses this conversation: {error}") from error
 
 
 def example(tokenizer: Any, row: Row, context: int | None = None) -> Example:
@@ -56,7 +59,8 @@ def example(tokenizer: Any, row: Row, context: int | None = None) -> Example:
                     "this model's chat template does not keep the beginning of a conversation the same when a turn is added, "
                     "so the assistant's tokens cannot be told apart; use a template that only appends"
                 )
-            learned[len(before) : len(through)] = [1] * (len(through) - len(before))
+            end = len(through_end(tokenizer, through))
+            learned[len(before) : end] = [1] * (end - len(before))
     if context is not None and len(ids) > context:
         raise UsageError(f"a row is {len(ids)} tokens long and the model's context is {context}; shorten or split it")
     if not any(learned):
@@ -67,11 +71,11 @@ def example(tokenizer: Any, row: Row, context: int | None = None) -> Example:
 def examples(tokenizer: Any, rows: Sequence[Row], path: str, context: int | None = None) -> list[Example]:
     """Return every row's Example; an error names `path` and the row's line."""
     found = []
-    for line, row in enumerate(rows, start=1):
+    for index, row in enumerate(rows):
         try:
             found.append(example(tokenizer, row, context))
         except UsageError as error:
-            raise UsageError(f"{path}:{line}: {error}") from error
+            raise UsageError(f"{formats.place(path, index)}: {error}") from error
     return found
 
 

@@ -19,6 +19,25 @@ from chains.errors import UsageError, nearest
 from chains.home import write_file
 from tuning.problems import Finding, Row, chat_problems, message_problems, ranking_problems
 
+__all__ = [
+    "Finding",
+    "Report",
+    "Row",
+    "chat_row",
+    "check",
+    "from_table",
+    "place",
+    "prompt_key",
+    "ranking_row",
+    "read",
+    "read_chat",
+    "read_prompts",
+    "read_rankings",
+    "read_table",
+    "split",
+    "write",
+]
+
 
 @dataclass(frozen=True)
 class Report:
@@ -157,7 +176,7 @@ def read_table(path: str | Path, columns: Sequence[str]) -> list[tuple[int, dict
         rows = [(reader.line_num, cells) for cells in reader]
     except csv.Error as error:
         raise UsageError(
-            f"{path}:{reader.line_num}: the table cannot be read ({error}); save it as CSV again"
+            f"{path}:{reader.line_num + 1}: the table cannot be read ({error}); save it as CSV again"
         ) from error
     header = list(reader.fieldnames or [])
     for column in columns:
@@ -166,7 +185,7 @@ def read_table(path: str | Path, columns: Sequence[str]) -> list[tuple[int, dict
                 f"{path}: no column {column!r}; the header has {', '.join(map(repr, header)) or 'nothing'}{nearest(column, header)}"
             )
     for line, cells in rows:
-        if any(cells.pop(None, [])):  # type: ignore[call-overload]  # what is beyond the header, if anything
+        if any(cells.pop(None, [])):  # what is beyond the header, if anything
             raise UsageError(
                 f"{path}:{line}: the row has more cells than the header; put a cell that holds {separator!r} in double quotes"
             )
@@ -178,7 +197,7 @@ def split(rows: Sequence[Row], fractions: Sequence[float], seed: int = 0) -> lis
 
     No part is empty. Raises UsageError unless the fractions are positive and add up to 1, and there is a prompt for each part.
     """
-    if not fractions or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+    if not fractions or not min(fractions) > 0 or not abs(sum(fractions) - 1) <= 1e-6:
         raise UsageError(f"fractions {list(fractions)} cannot split the rows; give positive numbers that add up to 1")
     groups: dict[str, list[Row]] = {}
     for row in rows:
@@ -192,10 +211,10 @@ def split(rows: Sequence[Row], fractions: Sequence[float], seed: int = 0) -> lis
     parts: list[list[Row]] = [[] for _ in fractions]
     bounds = [sum(fractions[: i + 1]) * len(rows) for i in range(len(fractions))]
     placed = 0
-    for place, key in enumerate(keys):
+    for number, key in enumerate(keys):
         part = next((i for i, bound in enumerate(bounds) if placed < bound - 1e-9), len(parts) - 1)
         empty = [i for i, rows_there in enumerate(parts) if not rows_there]
-        if len(empty) == len(keys) - place:  # the last prompts fill what would stay empty
+        if len(empty) == len(keys) - number:  # the last prompts fill what would stay empty
             part = empty[0]
         parts[part] += groups[key]
         placed += len(groups[key])

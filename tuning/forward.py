@@ -21,7 +21,7 @@ def chosen_logits(model: Any, ids: torch.Tensor, chosen: torch.Tensor) -> torch.
 
     handle = model.get_output_embeddings().register_forward_pre_hook(cut)
     try:
-        return model(input_ids=ids, use_cache=False).logits  # type: ignore[no-any-return]
+        return model(input_ids=ids, use_cache=False).logits
     finally:
         handle.remove()
 

@@ -128,15 +128,18 @@ def restore(state: State, folder: Path) -> list[Metrics]:
             saved = json.loads((path / "state.json").read_text())
             tensors = {name: load_file(path / f"optimizer.{name}.safetensors") for name in state.optimizers}
             generator = load_file(path / "random.safetensors")["torch"]
-            for name, module in state.modules.items():
-                load_model(module, str(path / f"weights.{name}.safetensors"))
+            history: list[Metrics] = saved["history"]
+            weights = [path / f"weights.{name}.safetensors" for name in state.modules]
+            for file in weights:
+                load_file(file)  # all of it can be read, or nothing of it is taken
         except Exception:  # a damaged file raises many kinds of errors; the checkpoint before it serves
             continue
+        for file, module in zip(weights, state.modules.values(), strict=True):
+            load_model(module, str(file))
         for name, optimizer in state.optimizers.items():
             optimizer.load(tensors[name])
         torch.set_rng_state(generator)
         state.numbers.update(saved["numbers"])
-        history: list[Metrics] = saved["history"]
         return history
     return []
 

@@ -9,7 +9,6 @@ the value model starts as the reward model. Dropout is off in all four.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +25,9 @@ from tuning.optimizer import Optimizer
 from tuning.rollout import Answers, Trajectory, action_logps_and_entropy, judge, sample
 
 __all__ = ["Config", "train"]
+
+PTX_WINDOW = 128
+"""Tokens of a pretraining example, where the model's context is not shorter."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
     ModelError where the first minibatch shows that something is wired wrong.
     """
     check(config)
+    run = base.begin("ppo", config, [config.policy, config.reward_model])
     name = registry.new_name(config.policy, config.suffix)
     messages = formats.read_prompts(config.prompts)
     start, reward = base.load(config.policy), base.load(config.reward_model, kind="reward")
@@ -55,9 +58,10 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
         raise UsageError(
             f"{config.policy!r} and {config.reward_model!r} have different vocabularies; train the reward model from the policy"
         )
-    prompts = _prompt_ids(start, messages, config)
+    prompts = _prompt_ids(start.tokenizer, min(start.context, reward.context), messages, config)
     models = _models(start, reward, config)
-    corpus = _ptx_stream(config, start.tokenizer)
+    window = min(PTX_WINDOW, start.context)
+    corpus = _ptx_stream(config, start.tokenizer, window)
     state = loop.State(
         {"policy": models.policy, "value": models.value},
         {"policy": models.policy_optimizer, "value": models.value_optimizer},
@@ -78,17 +82,14 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
         for number, places in enumerate(_minibatches(config, i)):
             few = seen.at(places)
             width = few.answers.mask.shape[1]
-            ptx = _ptx_batch(corpus, config, i * 1000 + number)
+            ptx = _ptx_batch(corpus, window, config, i * 1000 + number)
             learned.append(_learn(models, few, advantages[places, :width], returns[places, :width], ptx, warm, config))
         models.engine.weights_changed()
         state.numbers["beta"] = adapted(beta, seen.kl.mean().item(), config)
         return {**_summary(seen, beta), **{key: sum(m[key] for m in learned) / len(learned) for key in learned[0]}}
 
-    folder = base.workdir("ppo", config)
-    history = loop.run("ppo", config.iterations, step, state, folder, config.seed, report)
-    return base.publish(
-        name, models.policy, start.tokenizer, config, "ppo", [config.policy, config.reward_model], history
-    )
+    history = loop.run("ppo", config.iterations, step, state, run.folder, config.seed, report)
+    return base.publish(run, name, models.policy, start.tokenizer, history)
 
 
 def _learn(
@@ -133,6 +134,7 @@ def check_first_round(models: Models, seen: Trajectory, rewards: torch.Tensor) -
     answers, mask = seen.answers, seen.answers.mask
     with torch.no_grad():
         fresh, _ = action_logps_and_entropy(models.policy, answers)
+    alone, last = torch.zeros_like(rewards), losses.last_action(mask)
     off = (fresh - seen.logps).abs().max().item()
     broken = [
         (
@@ -152,8 +154,8 @@ def check_first_round(models: Models, seen: Trajectory, rewards: torch.Tensor) -
             "the mask leaves the end token out",
         ),
         (
-            not torch.allclose((rewards * mask).sum(dim=1), rewards.sum(dim=1)),
-            "a reward lies outside the answer",
+            not torch.allclose(rewards, alone.scatter(1, last[:, None], seen.scores[:, None]), atol=1e-2),
+            "the score does not lie on each answer's last action alone",
             "the reward index is off by one",
         ),
     ]
@@ -204,14 +206,14 @@ def _models(start: base.Base, reward: base.Base, config: Config) -> Models:
     )
 
 
-def _prompt_ids(start: base.Base, prompts: list[list[formats.Row]], config: Config) -> list[list[int]]:
+def _prompt_ids(tokenizer: Any, context: int, prompts: list[list[formats.Row]], config: Config) -> list[list[int]]:
     found = []
-    for line, messages in enumerate(prompts, start=1):
-        ids = encode.render(start.tokenizer, messages, prompt=True)
-        if len(ids) + config.max_tokens > start.context:
+    for index, messages in enumerate(prompts):
+        ids = encode.render(tokenizer, messages, prompt=True)
+        if len(ids) + config.max_tokens > context:
             raise UsageError(
-                f"{config.prompts}:{line}: the prompt is {len(ids)} tokens long and an answer may take {config.max_tokens}, "
-                f"more than the model's context of {start.context}; shorten the prompt or lower max_tokens"
+                f"{formats.place(config.prompts, index)}: the prompt is {len(ids)} tokens long and an answer may take "
+                f"{config.max_tokens}, more than the models' context of {context}; shorten the prompt or lower max_tokens"
             )
         found.append(ids)
     return found
@@ -223,7 +225,8 @@ def _batch(prompts: Sequence[list[int]], config: Config, i: int) -> tuple[list[l
     for number in range(i * config.batch_size, (i + 1) * config.batch_size):
         turn, place = divmod(number, len(prompts))
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + turn)
-        chosen.append(prompts[torch.randperm(len(prompts), generator=generator)[place]])
+        order = torch.randperm(len(prompts), generator=generator).tolist()
+        chosen.append(prompts[order[place]])
     seeds = [config.seed * 2**32 + i * config.batch_size + number for number in range(config.batch_size)]
     return chosen, config.max_tokens, seeds
 
@@ -239,25 +242,17 @@ def _warmup(i: int, iterations: int) -> float:
     return 1.0 if i >= iterations else 0.1 + 0.9 * i / iterations
 
 
-def _ptx_stream(config: Config, tokenizer: Any) -> torch.Tensor | None:
+def _ptx_stream(config: Config, tokenizer: Any, window: int) -> torch.Tensor | None:
     if config.ptx is None:
         return None
-    text = Path(config.ptx).read_text(encoding="utf-8")
-    stream = torch.tensor(
-        [
-            token
-            for part in text.split("\n\n")
-            if part.strip()
-            for token in [*tokenizer.encode(part.strip()), tokenizer.eos_token_id]
-        ]
-    )
-    if len(stream) <= 128:
-        raise UsageError(f"{config.ptx} holds {len(stream)} tokens; the pretraining mix needs more than 128")
+    stream = pretrain.token_stream(pretrain.documents(config.ptx), tokenizer)
+    if len(stream) <= window:
+        raise UsageError(f"{config.ptx} holds {len(stream)} tokens; the pretraining mix needs more than {window}")
     return stream
 
 
-def _ptx_batch(corpus: torch.Tensor | None, config: Config, number: int) -> torch.Tensor | None:
-    """Return as many pretraining windows as the minibatch has answers, 128 tokens each."""
+def _ptx_batch(corpus: torch.Tensor | None, window: int, config: Config, number: int) -> torch.Tensor | None:
+    """Return as many windows of pretraining text as the minibatch has answers, `window` tokens each."""
     if corpus is None:
         return None
-    return pretrain.windows(corpus, config.minibatch_size, 128, config.seed * 1_000_003 + number)
+    return pretrain.windows(corpus, config.minibatch_size, window, config.seed * 1_000_003 + number)

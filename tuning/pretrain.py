@@ -4,6 +4,7 @@ pretrain.train(pretrain.Config(text="corpus.txt", name="starter"))
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
     check(config)
     _check_sizes(config)
     registry.folder(config.name)
-    documents = [part.strip() for part in Path(config.text).read_text(encoding="utf-8").split("\n\n") if part.strip()]
-    words = tokenizer.train(documents, config.vocab_size, config.context)
-    stream = torch.tensor([token for text in documents for token in [*words.encode(text), words.eos_token_id]])
+    run = base.begin("pretrain", config)
+    texts = documents(config.text)
+    words = tokenizer.train(texts, config.vocab_size, config.context)
+    stream = token_stream(texts, words)
     if len(stream) <= config.sequence:
         raise UsageError(
             f"{config.text} holds {len(stream)} tokens, fewer than one sequence of {config.sequence}; add text"
@@ -46,9 +48,24 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
 
     model.train()
     state = loop.State({"model": model}, {"model": optimizer})
-    folder = base.workdir("pretrain", config)
-    history = loop.run("pretrain", config.steps, step, state, folder, config.seed, report)
-    return base.publish(config.name, model, words, config, "pretrain", [], history, tokens=len(stream))
+    history = loop.run("pretrain", config.steps, step, state, run.folder, config.seed, report)
+    return base.publish(run, config.name, model, words, history, tokens=len(stream))
+
+
+def documents(path: str) -> list[str]:
+    """Return the documents of a text file, which empty lines part. Raises UsageError where it is not UTF-8."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8 and try again") from error
+    return [part.strip() for part in text.split("\n\n") if part.strip()]
+
+
+def token_stream(texts: Sequence[str], words: Any) -> torch.Tensor:
+    """Return all documents' tokens one after another, the end token behind each; control tokens inside a document stay text."""
+    end = words.eos_token_id
+    ids = [token for text in texts for token in [*words.encode(text, split_special_tokens=True, verbose=False), end]]
+    return torch.tensor(ids, dtype=torch.long)
 
 
 def windows(stream: torch.Tensor, count: int, length: int, seed: int) -> torch.Tensor:
@@ -67,23 +84,23 @@ def new_model(config: Config, words: Any) -> Any:
     """Return a fresh GPT-2 with normal(0, 0.02) weights, residual projections scaled by 1/sqrt(2 x layers) (Radford et al. 2019, section 2.3)."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    torch.manual_seed(config.seed)
-    return GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=len(words),
-            n_positions=config.context,
-            n_embd=config.width,
-            n_layer=config.layers,
-            n_head=config.heads,
-            initializer_range=0.02,
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
-            bos_token_id=None,
-            eos_token_id=words.eos_token_id,
-            pad_token_id=words.pad_token_id,
-        )
+    settings = GPT2Config(
+        vocab_size=len(words),
+        n_positions=config.context,
+        n_embd=config.width,
+        n_layer=config.layers,
+        n_head=config.heads,
+        initializer_range=0.02,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=None,
+        eos_token_id=words.eos_token_id,
+        pad_token_id=words.pad_token_id,
     )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return GPT2LMHeadModel(settings)
 
 
 def _check_sizes(config: Config) -> None:

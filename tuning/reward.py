@@ -7,6 +7,7 @@ The model is the SFT model with its output head replaced by one scalar, read at 
 demonstrations average 0 (InstructGPT, arXiv 2203.02155, section 3.5); the shift is kept in `meta.json`.
 """
 
+import copy
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 
 from chains.errors import UsageError
 from chains.models import registry
-from chains.models.scorer import Scorer, read_scores
+from chains.models.scorer import Scorer, read_scores, through_end
 from tuning import base, encode, formats, loop, losses
 from tuning.configs import RewardConfig as Config
 from tuning.configs import check
@@ -38,13 +39,16 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
     Raises UsageError on a bad row, naming file and line, before anything is trained.
     """
     check(config)
+    run = base.begin("reward", config, [config.model])
     name = registry.new_name(config.model, config.suffix)
     rows = formats.read_rankings(config.data)
     held = formats.read_rankings(config.validation) if config.validation else []
     shown = formats.read_chat(config.demonstrations) if config.demonstrations else []
     start = base.load(config.model, dropout=config.dropout)
     model = scalar_model(start, config.seed, config.dropout)
-    train_set = [ranked(start.tokenizer, row, start.context, f"{config.data}:{i + 1}") for i, row in enumerate(rows)]
+    train_set = ranked_rows(start, rows, config.data)
+    ranked_rows(start, held, str(config.validation))
+    encode.examples(start.tokenizer, shown, str(config.demonstrations), start.context)
     optimizer = Optimizer([model], config.weight_decay, config.clip)
     steps = max(1, math.ceil(config.epochs * math.ceil(len(train_set) / config.batch_size)))
     batches = list(encode.epochs([max(map(len, r.ids)) for r in train_set], config.batch_size, config.seed, steps))
@@ -62,23 +66,23 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
 
     model.train()
     state = loop.State({"model": model}, {"model": optimizer})
-    folder = base.workdir("reward", config)
-    history = loop.run("reward", steps, step, state, folder, config.seed, report)
+    history = loop.run("reward", steps, step, state, run.folder, config.seed, report)
     scorer = Scorer(model, start.tokenizer)
     shift = demonstration_mean(scorer, shown or [best(row) for row in rows])
     facts: dict[str, Any] = {"kind": "reward", "shift": shift}
     if held:
         facts["held_out_pair_accuracy"], facts["held_out_pairs"] = pairwise_accuracy(scorer, held)
-    return base.publish(name, model, start.tokenizer, config, "reward", [config.model], history, **facts)
+    return base.publish(run, name, model, start.tokenizer, history, **facts)
 
 
 def scalar_model(start: base.Base, seed: int, dropout: float) -> Any:
     """Return the chat model's trunk under a fresh scalar head, its weights normal(0, 1/(d+1)): Ziegler et al. (arXiv 1909.08593)'s code."""
     from transformers import AutoModelForSequenceClassification
 
-    settings = start.model.config.__class__.from_dict({**start.model.config.to_dict(), "num_labels": 1})
-    settings.pad_token_id = start.tokenizer.pad_token_id
-    model = AutoModelForSequenceClassification.from_config(settings)
+    settings = copy.deepcopy(start.model.config)
+    settings.num_labels, settings.pad_token_id = 1, start.tokenizer.pad_token_id
+    with torch.random.fork_rng(devices=[]):
+        model = AutoModelForSequenceClassification.from_config(settings)
     model.base_model.load_state_dict(start.model.base_model.state_dict())
     width = model.score.weight.shape[1]
     with torch.no_grad():
@@ -87,15 +91,25 @@ def scalar_model(start: base.Base, seed: int, dropout: float) -> Any:
     return model.float()
 
 
-def ranked(tokenizer: Any, row: formats.Row, context: int, place: str) -> Ranked:
-    """Return a rankings row as tokens. Raises UsageError, naming `place`, where a conversation exceeds `context` tokens."""
-    prompt = row["input"]["messages"]
-    ids = [encode.render(tokenizer, [*prompt, *output["messages"]], prompt=False) for output in row["outputs"]]
-    longest = max(map(len, ids))
-    if longest > context:
-        raise UsageError(
-            f"{place}: an answer with its prompt is {longest} tokens long and the model's context is {context}; shorten it"
-        )
+def ranked_rows(start: base.Base, rows: list[formats.Row], path: str) -> list[Ranked]:
+    """Return the rankings in `path` as tokens. Raises UsageError, naming the line, where a conversation exceeds the context."""
+    found = []
+    for index, row in enumerate(rows):
+        element = ranked(start.tokenizer, row)
+        longest = max(map(len, element.ids))
+        if longest > start.context:
+            raise UsageError(
+                f"{formats.place(path, index)}: an answer with its prompt is {longest} tokens long and the model's context "
+                f"is {start.context}; shorten it"
+            )
+        found.append(element)
+    return found
+
+
+def ranked(tokenizer: Any, row: formats.Row) -> Ranked:
+    """Return a rankings row as tokens: each answer's conversation up to its end-of-turn token, where it is scored."""
+    turns = [[*row["input"]["messages"], *output["messages"]] for output in row["outputs"]]
+    ids = [through_end(tokenizer, encode.render(tokenizer, messages, prompt=False)) for messages in turns]
     return Ranked(ids, [output["rank"] for output in row["outputs"]])
 
 

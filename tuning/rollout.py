@@ -63,8 +63,8 @@ class Trajectory:
         """Return the trajectory of the answers at `places`, cut to their own longest row."""
         answers = self.answers.at(places)
         width = answers.ids.shape[1]
-        tensors = (tensor[places, :width] for tensor in (self.logps, self.reference, self.values))
-        return Trajectory(answers, *tensors, self.scores[places])
+        logps, reference, values = (t[places, :width] for t in (self.logps, self.reference, self.values))
+        return Trajectory(answers, logps, reference, values, self.scores[places])
 
 
 def sample(

@@ -24,6 +24,7 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
     Raises UsageError on a bad row, naming file and line, before anything is trained.
     """
     check(config)
+    run = base.begin("sft", config, [config.model])
     name = registry.new_name(config.model, config.suffix)
     rows = formats.read_chat(config.data)
     held = formats.read_chat(config.validation) if config.validation else []
@@ -46,9 +47,8 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
 
     model.train()
     state = loop.State({"model": model}, {"model": optimizer})
-    folder = base.workdir("sft", config)
-    history = loop.run("sft", steps, step, state, folder, config.seed, report)
-    return base.publish(name, model, start.tokenizer, config, "sft", [config.model], history)
+    history = loop.run("sft", steps, step, state, run.folder, config.seed, report)
+    return base.publish(run, name, model, start.tokenizer, history)
 
 
 def demonstration_loss(model: Any, batch: list[encode.Example]) -> torch.Tensor:

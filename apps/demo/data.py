@@ -1,14 +1,13 @@
 """The demo's files: what each step of the training reads."""
 
 import json
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from langchain_core.documents import Document
 
-from apps.samples.hobanne.table import Groups, Question
+from apps.samples.hobanne.table import SHOWN, Groups, Question
 from chains.retrieval_chain import as_text
 from tuning import formats
 
@@ -38,21 +37,21 @@ def write_prompts(path: Path, asked: Sequence[Question]) -> int:
     return formats.write(path, [{"messages": question.row()["messages"][:-1]} for question in asked])
 
 
-def demonstrations(groups: Groups, seed: int, passage: dict[str, Document]) -> list[formats.Row]:
+def demonstrations(groups: Groups, passage: dict[str, Document]) -> list[formats.Row]:
     """Return the rows that SFT learns from, as several labelers might write them.
 
-    Each question once, its answer with its article's label or, as often, without; every fourth one again with its article above it,
-    as the retrieval chain asks; and one of each fact in JSON.
+    Each question once, its answer with its article's label or, as often, without; and of each fact one question with the article above
+    it, as the retrieval chain asks, and one in JSON. Every fact has as many labelled answers as any other: were one more often labelled,
+    PPO, which is paid for labels, would learn to say that fact.
     """
-    chance = random.Random(seed)
     rows = []
     for place, question in enumerate(groups.demonstrations):
         labelled = f"{question.answer} {question.label}"
-        rows.append(question.row(labelled if chance.random() < 0.5 else question.answer))
-        if place % 4 == 0:
+        rows.append(question.row(labelled if place % 2 else question.answer))
+        if place % SHOWN == 0:
             asked = RAG_PROMPT.format(passages=as_text([passage[article_key(question)]]), question=question.text)
             rows.append(formats.chat_row(asked, labelled))
-        if place % 10 == 0:
+        if place % SHOWN == 1:
             said = json.dumps({"answer": question.answer, "rule": question.rule}, ensure_ascii=False)
             rows.append(formats.chat_row(JSON_PROMPT.format(question=question.text), said))
     return rows

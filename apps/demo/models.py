@@ -60,6 +60,7 @@ def supervised(files: Files, sizes: Sizes, seed: int, bars: Bars) -> registry.En
         epochs=sizes.sft_epochs,
         learning_rate=sizes.sft_rate,
         dropout=0.1,
+        weight_decay=0.3,
         seed=seed,
     )
     with bars("SFT") as bar:
@@ -134,6 +135,7 @@ def reinforced(name: str, reward_name: str, files: Files, sizes: Sizes, seed: in
         max_tokens=MAX_TOKENS,
         learning_rate=1e-4,
         kl_coefficient=2.0,
+        gae_lambda=0.5,  # the label is at the end of an answer: what came before it gets less of the credit
         warmup_iterations=3,
         seed=seed,
     )

@@ -34,7 +34,7 @@ def run(seed: int, out: Path, say: Say, bars: models.Bars, quick: bool = False, 
             say(words["library"].format(passages=library.stats()["passages"]))
         drawn = groups(seed, sizes.facts)
         files = data.paths(out)
-        _write_data(files, drawn, library, seed, say, words)
+        _write_data(files, drawn, library, say, words)
         made, accuracy = _tune(files, drawn, out, sizes, seed, say, bars, words)
         say(words["measure"])
         with _timed(say, words):
@@ -73,7 +73,7 @@ def run(seed: int, out: Path, say: Say, bars: models.Bars, quick: bool = False, 
     return facts
 
 
-def _write_data(files: data.Files, drawn: Groups, library: Library, seed: int, say: Say, words: dict[str, str]) -> None:
+def _write_data(files: data.Files, drawn: Groups, library: Library, say: Say, words: dict[str, str]) -> None:
     hidden = sum(question.fact in drawn.hidden for question in drawn.unseen)
     say(
         words["data"].format(
@@ -88,7 +88,7 @@ def _write_data(files: data.Files, drawn: Groups, library: Library, seed: int, s
     retriever = library.as_retriever(k=1)
     keys = {data.article_key(question): question for question in drawn.demonstrations}
     passage = {key: retriever.invoke(f"{key} {question.text}")[0] for key, question in keys.items()}
-    rows = data.demonstrations(drawn, seed, passage)
+    rows = data.demonstrations(drawn, passage)
     formats.write(files.demonstrations, rows)
     data.write_prompts(files.prompts, drawn.ranked)
     checked = formats.check(files.demonstrations)

@@ -170,7 +170,7 @@ class Engine:
                 )
             finally:
                 self.model.train(training)
-            return out.logits[:, -1]  # type: ignore[no-any-return]
+            return out.logits[:, -1]
 
 
 def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -50,7 +50,7 @@ def load_model(name: str, **settings: Any) -> "BaseChatModel":
         case "ft" if not _TUNED.fullmatch(name):
             known = [entry.name for entry in registry.entries()]
             raise UsageError(
-                f"{name!r} is not of the form {_FORMS['ft']}{nearest(name, known)}. See: chaintune models list"
+                f"{name!r} is not of the form {_FORMS['ft']}{nearest(name, known) or '.'} See: chaintune models list"
             )
         case "ft":
             return _registered(name, settings)
@@ -74,7 +74,7 @@ def _registered(name: str, settings: dict[str, Any]) -> "BaseChatModel":
         entry = registry.find(name)
     except UsageError as error:
         if name != "starter" and (near := nearest(name, ["starter"])):
-            raise UsageError(f"no model {name!r}{near}. See: chaintune models list") from error
+            raise UsageError(f"no model {name!r}{near} See: chaintune models list") from error
         raise
     if entry.kind == "reward":
         raise UsageError(f"{name!r} is a reward model, which scores and does not chat; use load_scorer({name!r})")

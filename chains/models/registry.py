@@ -8,7 +8,6 @@ Names are OpenAI's for what was tuned here, `ft:<base>:<org>:<suffix>:<id>`; fol
 import json
 import re
 import secrets
-import shutil
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from chains.errors import MachineError, UsageError, nearest
-from chains.home import models_dir, publish_folder
+from chains.home import machine_error, models_dir, publish_folder, remove_folder
 
 META = "meta.json"
 KINDS = ("chat", "reward")
@@ -56,7 +55,8 @@ def publish(name: str, meta: dict[str, Any]) -> Iterator[Path]:
     """Yield an empty folder to write weights and tokenizer into; when the block ends well it becomes the model `name`."""
     with publish_folder(folder(name)) as work:
         yield work
-        (work / META).write_text(json.dumps({"name": name, **meta}, ensure_ascii=False, indent=2) + "\n")
+        text = json.dumps({"name": name, **meta}, ensure_ascii=False, indent=2) + "\n"
+        (work / META).write_text(text, encoding="utf-8")
 
 
 def entries() -> list[Entry]:
@@ -81,7 +81,7 @@ def find(name: str) -> Entry:
         )
     known = [entry.name for entry in entries()]
     have = f"have {', '.join(map(repr, known))}" if known else "none is registered yet"
-    raise UsageError(f"no model {name!r}; {have}{nearest(name, known)}. See: chaintune models list")
+    raise UsageError(f"no model {name!r}; {have}{nearest(name, known) or '.'} See: chaintune models list")
 
 
 def add(name: str, source: str) -> Entry:
@@ -104,10 +104,7 @@ def add(name: str, source: str) -> Entry:
 
 def remove(name: str) -> None:
     """Delete the model `name` (only the pointer, where it was added). Raises UsageError where there is none."""
-    try:
-        shutil.rmtree(find(name).path)
-    except OSError as error:
-        raise MachineError(f"cannot remove {name!r}: {error.strerror or error}") from error
+    remove_folder(find(name).path)
 
 
 def new_name(base: str, suffix: str) -> str:
@@ -141,9 +138,15 @@ def _kind_of(source: str) -> str:
 
 def _read_meta(path: Path) -> dict[str, Any]:
     try:
-        meta: dict[str, Any] = json.loads((path / META).read_text())
-        return meta
+        meta = json.loads((path / META).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise machine_error(error, path / META, "read") from error
     except ValueError as error:
-        raise MachineError(
-            f"{path / META} is damaged ({error}); remove the folder {path} and make the model again"
-        ) from error
+        raise _damaged(path, str(error)) from error
+    if not isinstance(meta, dict):
+        raise _damaged(path, "no JSON object")
+    return meta
+
+
+def _damaged(path: Path, why: str) -> MachineError:
+    return MachineError(f"{path / META} is damaged ({why}); remove the folder {path} and make the model again")

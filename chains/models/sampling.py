@@ -4,6 +4,7 @@ Shapes: B rows, V vocabulary. A row draws one uniform number a token from its ow
 so what a row samples depends on its seed alone, never on what else is in the batch.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,10 +21,10 @@ class Sampling:
     """The most tokens to generate, the end-of-turn token included."""
     temperature: float = 1.0
     """Divides the logits; 0 takes the likeliest token."""
-    top_p: float = 1.0
-    """Keep the fewest likeliest tokens whose probability adds up to this; 1 keeps all (nucleus sampling, arXiv 1904.09751)."""
     top_k: int = 0
     """Keep only this many likeliest tokens; 0 keeps all."""
+    top_p: float = 1.0
+    """Of those, keep the fewest likeliest tokens whose share adds up to this; 1 keeps all (nucleus sampling, arXiv 1904.09751)."""
     seed: int | None = None
     """The row's random stream; None draws a fresh one."""
     stop: tuple[str, ...] = ()
@@ -35,6 +36,12 @@ class Sampling:
             (0 <= self.temperature <= 100, "temperature", self.temperature, "a number from 0 to 100"),
             (0 < self.top_p <= 1, "top_p", self.top_p, "a number above 0 and at most 1"),
             (self.top_k >= 0, "top_k", self.top_k, "a whole number of at least 0"),
+            (
+                self.seed is None or -(2**63) <= self.seed < 2**64,
+                "seed",
+                self.seed,
+                "a whole number of at most 64 bits",
+            ),
             (all(self.stop), "stop", list(self.stop), "texts that are not empty"),
         ]
         for good, field, value, expected in checks:
@@ -43,13 +50,18 @@ class Sampling:
 
 
 def generator(seed: int | None) -> torch.Generator:
-    """Return a random stream on the CPU, the same on every device."""
+    """Return a random stream on the CPU, the same on every device; each of the seed's 64 bits counts."""
     stream = torch.Generator()
     if seed is None:
         stream.seed()
     else:
-        stream.manual_seed(seed)
+        stream.manual_seed(seed if 0 <= seed < 2**32 else _folded(seed))
     return stream
+
+
+def _folded(seed: int) -> int:
+    """Return 32 bits that all bits of `seed` decide: torch's CPU stream looks at the lowest 32 alone."""
+    return int.from_bytes(hashlib.blake2b(seed.to_bytes(9, "little", signed=True), digest_size=4).digest(), "little")
 
 
 def choose(
@@ -74,7 +86,8 @@ def choose(
 
 
 def _draw(logits: torch.Tensor, rows: Sequence[Sampling], streams: Sequence[torch.Generator]) -> torch.Tensor:
-    temperature = torch.tensor([row.temperature for row in rows], device=logits.device)[:, None]
+    # below 1e-4 the likeliest token is certain, and the division would overflow
+    temperature = torch.tensor([max(row.temperature, 1e-4) for row in rows], device=logits.device)[:, None]
     probs, order = torch.softmax(logits / temperature, dim=-1).sort(dim=-1, descending=True)  # (B, V)
     probs = _truncate(probs, rows)
     total = probs.double().cumsum(dim=-1)  # (B, V)
@@ -87,13 +100,13 @@ def _draw(logits: torch.Tensor, rows: Sequence[Sampling], streams: Sequence[torc
 
 
 def _truncate(probs: torch.Tensor, rows: Sequence[Sampling]) -> torch.Tensor:
-    """Return `probs` (sorted, falling) with what top-k and top-p leave out at 0; the likeliest token always stays."""
-    if any(row.top_p < 1 for row in rows):
-        top_p = torch.tensor([row.top_p for row in rows], device=probs.device)[:, None]
-        before = probs.cumsum(dim=-1) - probs
-        probs = probs.masked_fill((before >= top_p) & (top_p < 1), 0)
+    """Return `probs` (sorted, falling) with what top-k and then top-p leave out at 0; the likeliest token always stays."""
     if any(row.top_k for row in rows):
         rank = torch.arange(probs.shape[-1], device=probs.device)[None, :]
         top_k = torch.tensor([row.top_k or probs.shape[-1] for row in rows], device=probs.device)[:, None]
         probs = probs.masked_fill(rank >= top_k, 0)
+    if any(row.top_p < 1 for row in rows):
+        top_p = torch.tensor([row.top_p for row in rows], device=probs.device)[:, None]
+        before = probs.cumsum(dim=-1) - probs
+        probs = probs.masked_fill((before >= top_p * probs.sum(dim=-1, keepdim=True)) & (top_p < 1), 0)
     return probs

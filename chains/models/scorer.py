@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from chains.errors import UsageError
-from chains.models import registry
+from chains.models import registry, weights
 
 Messages = Sequence[dict[str, Any]]
 
@@ -26,7 +26,7 @@ def read_scores(model: Any, ids: torch.Tensor, lengths: torch.Tensor) -> torch.T
     """
     hidden = model.base_model(input_ids=ids).last_hidden_state  # (B, T, D)
     last = hidden[torch.arange(ids.shape[0], device=ids.device), lengths - 1]  # (B, D)
-    return model.score(last)[:, 0].float()  # type: ignore[no-any-return]
+    return model.score(last)[:, 0].float()
 
 
 def pad_right(rows: Sequence[Sequence[int]], device: Any = None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -34,6 +34,27 @@ def pad_right(rows: Sequence[Sequence[int]], device: Any = None) -> tuple[torch.
     width = max(len(row) for row in rows)
     ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device)
     return ids, torch.tensor([len(row) for row in rows], device=device)
+
+
+def through_end(tokenizer: Any, ids: Sequence[int]) -> list[int]:
+    """Return a conversation's ids up to its last end-of-turn token, without the white space that many templates put behind it.
+
+    A model stops at that token, so what it said ends there: a reward model is trained and read at the same place.
+    """
+    special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    end = len(ids)
+    while end and ids[end - 1] not in special and not tokenizer.decode([ids[end - 1]]).strip():
+        end -= 1
+    return list(ids[:end] if end and ids[end - 1] in special else ids)
+
+
+def check_head(model: Any, name: str) -> None:
+    """Raise UsageError unless the model's head is one scalar, which `read_scores` can read."""
+    if getattr(model.config, "num_labels", 0) != 1 or not hasattr(model, "score"):
+        raise UsageError(
+            f"{name!r} is a {type(model).__name__} with {model.config.num_labels} labels; a reward model has a "
+            "decoder's trunk and one label, as chaintune tune rm makes it"
+        )
 
 
 class Scorer:
@@ -75,17 +96,18 @@ class Scorer:
             raise UsageError(
                 f"the conversation is {len(ids)} tokens long and the reward model's context is {context}; shorten it"
             )
-        return list(ids)
+        return through_end(self.tokenizer, ids)
 
 
 @lru_cache(maxsize=4)
 def _load(path: str, changed: int) -> tuple[Any, Any]:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    model = AutoModelForSequenceClassification.from_pretrained(
-        path, num_labels=1, use_safetensors=True, dtype=torch.float32
-    )
-    return model, AutoTokenizer.from_pretrained(path)
+    with weights.quiet(bars=not Path(path).is_dir()):
+        model = AutoModelForSequenceClassification.from_pretrained(
+            path, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
+        )
+        return model, AutoTokenizer.from_pretrained(path, trust_remote_code=False)
 
 
 def load_scorer(name: str) -> Scorer:
@@ -93,7 +115,6 @@ def load_scorer(name: str) -> Scorer:
     entry = registry.find(name)
     if entry.kind != "reward":
         raise UsageError(f"{name!r} is a chat model and scores nothing; make a reward model with: chaintune tune rm")
-    weights = Path(entry.source) / "model.safetensors"
-    changed = weights.stat().st_mtime_ns if weights.exists() else 0
-    model, tokenizer = _load(entry.source, changed)
+    model, tokenizer = _load(entry.source, weights.changed(entry.source))
+    check_head(model, name)
     return Scorer(model, tokenizer, float(entry.meta.get("shift", 0.0)))

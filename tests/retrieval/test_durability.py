@@ -1,0 +1,210 @@
+"""A library under a killed writer, a second writer, a reader in another process, and lost files."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from chains.errors import MachineError
+from retrieval import Library
+
+WRITER = """
+import sys, time
+sys.path.insert(0, sys.argv[3])
+from conftest import Counting
+from retrieval import Library
+
+class Slow(Counting):
+    def embed_documents(self, texts):
+        time.sleep(0.02)
+        return super().embed_documents(texts)
+
+with Library(sys.argv[1], Slow()) as library:
+    print("ready", flush=True)
+    library.sync(sys.argv[2], progress=lambda *step: print(*step, flush=True))
+    print("done", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def many(tmp_path):
+    """A hundred and fifty documents of three passages."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for n in range(150):
+        (folder / f"{n:03}.md").write_text(
+            "".join(f"# Part {part}\n\nDocument d{n}p{part} about boat{n}.\n\n" for part in range(3)) + "filler " * 300
+        )
+    return folder
+
+
+def start(tmp_path, documents, code=WRITER) -> subprocess.Popen:
+    command = [sys.executable, "-c", code, str(tmp_path / "library"), str(documents), os.path.dirname(__file__)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def lines(process: subprocess.Popen, count: int) -> None:
+    for _ in range(count):
+        assert process.stdout.readline()
+
+
+def passages(library) -> set[tuple]:
+    return set(library._store.rows("SELECT source, start, end FROM passages JOIN sources ON sources.id = source_id"))
+
+
+def vectors(library) -> set[int]:
+    return library._vectors.ids()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_what_a_killed_sync_leaves_is_mended_by_the_next(tmp_path, many, counting, seed):
+    draw = random.Random(seed)
+    with Library(tmp_path / "library", counting) as library:  # the process is killed while it updates what is here
+        for path in list(many.iterdir())[:75]:
+            path.write_text(path.read_text().replace("boat", "ship"))
+        library.sync(many)
+    for path in many.iterdir():
+        path.write_text(path.read_text().replace("ship", "boat").replace("filler ", "other "))
+    writer = start(tmp_path, many)
+    lines(writer, 1 + draw.randrange(40, 140))
+    time.sleep(draw.random() * 0.05)
+    writer.kill()
+    writer.wait()
+    if seed == 3:
+        (many / "000.md").unlink()
+    with Library(tmp_path / "fresh", type(counting)()) as fresh:
+        fresh.sync(many)
+        expected, everything = passages(fresh), fresh.stats()
+    counting.embedded.clear()
+    with Library(tmp_path / "library", counting) as library:
+        assert library.search("Document d17p1 about boat17", k=3)  # usable before it is mended
+        report = library.sync(many)
+        assert (report.added, report.deleted, report.failed) == (0, 1 if seed == 3 else 0, [])
+        assert library.stats() == everything
+        assert passages(library) == expected
+        assert len(counting.embedded) < everything["embedded"]  # what the killed one had finished was not done again
+        assert vectors(library) == {id for (id,) in library._store.rows("SELECT id FROM passages")}
+        assert library.verify() == 0
+        for n in draw.sample(range(1, 150), 20):
+            for mode in ("keyword", "dense"):
+                found = library.search(f"Part 1 Document d{n}p1 about boat{n}.", k=40, mode=mode)
+                assert f"{n:03}.md" in {passage.metadata["source"] for passage in found}
+        assert library.search("ship", mode="keyword") == library.search("filler", mode="keyword") == []
+
+
+def test_a_second_writer_is_refused_with_the_owners_process_id(tmp_path, many, counting):
+    writer = start(tmp_path, many)
+    try:
+        lines(writer, 20)
+        with Library(tmp_path / "library", counting) as library:
+            with pytest.raises(
+                MachineError, match=rf"is being written by process {writer.pid}; wait until it is done, or end it"
+            ):
+                library.sync(many)
+            with pytest.raises(MachineError, match=f"process {writer.pid}"):
+                library.delete("000.md")
+    finally:
+        writer.kill()
+        writer.wait()
+    with Library(tmp_path / "library", counting) as library:
+        library.sync(many)  # the lock ended with its owner
+
+
+def test_a_reader_sees_what_another_process_writes(tmp_path, many, counting):
+    few = tmp_path / "few"
+    few.mkdir()
+    (few / "zebra.txt").write_text("A zebra has stripes.")
+    with Library(tmp_path / "library", counting) as library:
+        library.sync(few)
+        assert [p.metadata["source"] for p in library.search("document about boat7", mode="dense")] == ["zebra.txt"]
+        writer = start(tmp_path, many)
+        lines(writer, 100)
+        while_writing = library.search("A zebra has stripes.", k=1)
+        assert while_writing[0].metadata["source"] == "zebra.txt"
+        lines(writer, 52)
+        for mode in ("hybrid", "dense", "keyword"):
+            found = library.search("# Part 1 Document d149p1 about boat149.", k=20, mode=mode)
+            assert "149.md" in {passage.metadata["source"] for passage in found}
+        writer.stdin.close()
+        assert writer.wait() == 0
+        assert library.sync(few).unchanged == 1
+        assert library.verify() == 0
+        (few / "lion.txt").write_text("A lion has a mane.")
+        library.sync(few)  # written by a client that was opened before the other process wrote
+        assert vectors(library) == {id for (id,) in library._store.rows("SELECT id FROM passages")}
+        assert library.search("A lion has a mane.", k=1, mode="dense")[0].metadata["source"] == "lion.txt"
+        assert "120.md" in {
+            p.metadata["source"] for p in library.search("Part 1 Document d120p1 about boat120.", k=40, mode="dense")
+        }
+
+
+def test_lost_vectors_and_index_are_made_again(library, docs, counting):
+    library.sync(docs)
+    library.close()
+    shutil.rmtree(library.path / "chroma")
+    shutil.rmtree(library.path / "keywords")
+    with Library(library.path, counting) as again:
+        (passage, *_) = again.search("the bus to the museum")
+        assert passage.metadata["source"] == "sub/bus.txt" and "dense left out: its vectors are gone" in passage.why
+        counting.embedded.clear()
+        again.sync(docs)
+        assert len(counting.embedded) == 3
+        assert again.search("the bus to the museum", k=1)[0].why == "keyword 1, dense 1"
+
+
+def test_verify_finds_and_mends_what_is_missing_and_left_over(library, docs):
+    library.sync(docs)
+    first = min(vectors(library))
+    library._vectors.delete([first])
+    library._vectors.add([999], [[0.1] * 64], [{"source": "x"}])
+    assert library.verify() == 2
+    assert first in vectors(library) and 999 not in vectors(library)
+    assert library.verify() == 0
+
+
+def test_a_database_that_is_none_is_named(tmp_path, counting):
+    Library(tmp_path / "kb", counting).close()
+    (tmp_path / "kb" / "passages.db").write_bytes(b"this is no database" * 100)
+    for extra in ("-wal", "-shm"):
+        (tmp_path / "kb" / f"passages.db{extra}").unlink(missing_ok=True)
+    with pytest.raises(
+        MachineError, match=r"passages.db is damaged .*; delete the library's folder and sync your documents again"
+    ):
+        Library(tmp_path / "kb", counting)
+
+
+def test_an_interrupted_embedding_is_taken_up_again(tmp_path, docs, counting):
+    class Failing(type(counting)):
+        def embed_documents(self, texts):
+            raise MachineError("no memory")
+
+    with Library(tmp_path / "kb", Failing()) as library, pytest.raises(MachineError, match="no memory"):
+        library.sync(docs)
+    with Library(tmp_path / "kb", counting) as library:
+        assert library.search("the bus to the museum", mode="keyword")
+        assert library.sync(docs).unchanged == 3
+        assert len(counting.embedded) == 3
+
+
+def test_a_search_leaves_no_network_and_no_telemetry():
+    """Chroma's telemetry would need posthog's client; nothing may connect while a library is used."""
+    code = textwrap.dedent("""
+        import socket, sys, tempfile, pathlib
+        def refuse(*a, **k): raise AssertionError("a connection was tried")
+        socket.socket.connect = refuse
+        sys.path.insert(0, sys.argv[1])
+        from conftest import Counting
+        from retrieval import Library
+        folder = pathlib.Path(tempfile.mkdtemp())
+        (folder / "a.txt").write_text("The pool opens.")
+        with Library(folder / ".kb", Counting()) as library:
+            library.sync(folder)
+            assert library.search("pool")
+    """)
+    subprocess.run([sys.executable, "-c", code, os.path.dirname(__file__)], check=True)

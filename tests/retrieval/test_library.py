@@ -1,0 +1,233 @@
+"""Syncing: what is new, changed, gone, moved and unreadable, and what is not done twice."""
+
+import os
+import shutil
+
+import pytest
+
+from chains.errors import UsageError
+from retrieval import Library, SyncReport
+
+
+def report(added=0, updated=0, deleted=0, unchanged=0) -> SyncReport:
+    return SyncReport(added, updated, deleted, unchanged, failed=[])
+
+
+def names(library) -> list[str]:
+    return [source.source for source in library.sources()]
+
+
+def test_a_folder_comes_in_with_names_below_it(library, docs):
+    assert library.sync(docs) == report(added=3)
+    assert names(library) == ["pool.md", "sub/bus.txt", "도서관.md"]
+    assert library.text("sub/bus.txt") == "The bus to the museum leaves every ten minutes."
+    bus = library.sources()[1]
+    assert (bus.passages, bus.characters, bus.size, bus.path) == (1, 47, 47, str(docs / "sub" / "bus.txt"))
+    assert library.stats() == {"sources": 3, "characters": 128, "passages": 4, "embedded": 3, "embeddings": "counting"}
+
+
+def test_what_has_not_changed_is_not_embedded_again(library, docs, counting):
+    library.sync(docs)
+    assert sorted(counting.embedded) == sorted([*_PASSAGES, "The bus to the museum leaves every ten minutes."])
+    counting.embedded.clear()
+    os.utime(docs / "pool.md", (1, 1))  # touched, not changed
+    assert library.sync(docs) == report(unchanged=3)
+    assert counting.embedded == []
+
+
+_PASSAGES = ["# Pool\n\nThe pool opens at nine.", "# Sauna\n\nThe sauna is hot."]
+
+
+def test_what_changed_is_read_again_and_alone(library, docs, counting):
+    library.sync(docs)
+    counting.embedded.clear()
+    (docs / "sub" / "bus.txt").write_text("The tram is late.")
+    (docs / "new.txt").write_text("A new document about boats.")
+    assert library.sync(docs) == report(added=1, updated=1, unchanged=2)
+    assert sorted(counting.embedded) == ["A new document about boats.", "The tram is late."]
+    assert library.search("the tram is late", k=1)[0].text == "The tram is late."
+    assert not any(
+        "museum" in passage.text for mode in ("keyword", "dense") for passage in library.search("bus museum", mode=mode)
+    )
+
+
+def test_what_is_gone_leaves(library, docs):
+    library.sync(docs)
+    (docs / "pool.md").unlink()
+    assert library.sync(docs) == report(deleted=1, unchanged=2)
+    assert names(library) == ["sub/bus.txt", "도서관.md"]
+    assert all(passage.metadata["source"] != "pool.md" for passage in library.search("the pool opens at nine"))
+    assert library.verify() == 0
+    shutil.rmtree(docs / "sub")
+    (docs / "도서관.md").unlink()
+    assert library.sync(docs) == report(deleted=2)
+
+
+def test_a_file_synced_alone_leaves_the_others(library, docs):
+    library.sync(docs)
+    shutil.copy(docs / "pool.md", docs.parent / "other.md")
+    assert library.sync(docs.parent / "other.md") == report(added=1)
+    assert library.sync(docs / "pool.md") == report(unchanged=1)
+    assert names(library) == ["other.md", "pool.md", "sub/bus.txt", "도서관.md"]
+
+
+def test_a_pattern_takes_and_drops_what_it_matches(library, docs):
+    assert library.sync(f"{docs}/**/*.txt") == report(added=1)
+    assert names(library) == ["sub/bus.txt"]
+    library.sync(docs / "pool.md")
+    (docs / "pool.md").unlink()
+    (docs / "sub" / "bus.txt").unlink()
+    (docs / "sub" / "tram.txt").write_text("The tram.")
+    assert library.sync(f"{docs}/**/*.txt") == report(added=1, deleted=1)
+    assert names(library) == ["pool.md", "sub/tram.txt"]
+
+
+def test_a_folder_that_moved_keeps_its_names_and_vectors(library, docs, counting):
+    library.sync(docs)
+    counting.embedded.clear()
+    docs.rename(docs.parent / "moved")
+    assert library.sync(docs.parent / "moved") == report(unchanged=3)
+    assert counting.embedded == []
+    assert library.sources()[0].path == str(docs.parent / "moved" / "pool.md")
+
+
+def test_two_files_of_one_name_have_two_names(library, docs):
+    other = docs.parent / "other"
+    other.mkdir()
+    (other / "pool.md").write_text("Another pool, with fish.")
+    library.sync(docs)
+    assert library.sync(other) == report(added=1)
+    assert names(library) == ["other/pool.md", "pool.md", "sub/bus.txt", "도서관.md"]
+    assert library.sync(other) == report(unchanged=1)
+    assert library.text("other/pool.md") == "Another pool, with fish."
+
+
+def test_files_that_cannot_be_read_are_listed_and_the_rest_goes_on(library, docs, pdf):
+    (docs / "empty.txt").touch()
+    (docs / "latin.txt").write_bytes(b"caf\xe9 au lait")
+    (docs / "wrong.pdf").write_text("no pdf")
+    (docs / "secret.pdf").write_bytes(pdf("secret", password="pw"))
+    (docs / "letter.docx").write_bytes(b"x")
+    (docs / "picture.png").write_bytes(b"x")  # of a kind that nobody expects to be read
+    found = library.sync(docs)
+    assert (found.added, found.updated, found.deleted, found.unchanged) == (3, 0, 0, 0)
+    assert dict(found.failed) == {
+        str(docs / "empty.txt"): "empty.txt is empty",
+        str(docs / "latin.txt"): "latin.txt is neither in UTF-8 nor in CP949; save it in UTF-8",
+        str(
+            docs / "letter.docx"
+        ): "letter.docx is a Word file, which is not read; save it as PDF, Markdown, CSV or plain text",
+        str(docs / "secret.pdf"): "secret.pdf is protected by a password; save a copy without one",
+        str(docs / "wrong.pdf"): "wrong.pdf is not a PDF, whatever its name says",
+    }
+
+
+def test_a_document_that_can_no_longer_be_read_stays_as_it_was(library, docs):
+    library.sync(docs)
+    (docs / "pool.md").write_bytes(b"")
+    found = library.sync(docs)
+    assert found.failed == [(str(docs / "pool.md"), "pool.md is empty; what was read of it before stays")]
+    assert library.text("pool.md").startswith("# Pool")
+
+
+def test_hidden_files_links_out_and_the_library_itself_are_not_documents(tmp_path, docs, counting):
+    (docs / ".hidden.md").write_text("hidden")
+    (docs / ".git").mkdir()
+    (docs / ".git" / "a.txt").write_text("hidden")
+    (tmp_path / "outside.txt").write_text("outside")
+    (docs / "link.txt").symlink_to(tmp_path / "outside.txt")
+    (docs / "inner.txt").symlink_to(docs / "sub" / "bus.txt")
+    with Library(docs / "kb", counting) as library:
+        library.sync(docs)
+        (docs / "kb" / "note.txt").write_text("a note")
+        assert library.sync(docs) == report(unchanged=4)
+        assert names(library) == ["inner.txt", "pool.md", "sub/bus.txt", "도서관.md"]
+
+
+def test_what_is_not_there_is_refused(library, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "picture.png").touch()
+    with pytest.raises(UsageError, match=r"there is no file or folder .*nowhere; give a folder of documents"):
+        library.sync(tmp_path / "nowhere")
+    for place in (tmp_path / "empty", f"{tmp_path}/*.md"):
+        with pytest.raises(UsageError, match=r"there is no document in .*; the kinds that are read are .md, "):
+            library.sync(place)
+    with pytest.raises(UsageError, match=r"picture.png is of a kind that is not read; the kinds are .md, "):
+        library.sync(tmp_path / "picture.png")
+
+
+def test_progress_counts_every_file(library, docs):
+    seen = []
+    library.sync(docs, progress=lambda *step: seen.append(step))
+    assert seen == [(1, 3, "pool.md"), (2, 3, "bus.txt"), (3, 3, "도서관.md")]
+
+
+def test_delete_takes_a_source_out(library, docs):
+    library.sync(docs)
+    library.delete("pool.md")
+    assert names(library) == ["sub/bus.txt", "도서관.md"]
+    assert library.verify() == 0
+    with pytest.raises(UsageError, match=r"has no source 'sub/bus.text'; did you mean 'sub/bus.txt'"):
+        library.delete("sub/bus.text")
+    assert library.sync(docs) == report(added=1, unchanged=2)
+
+
+def test_text_of_an_unknown_source_is_refused(library):
+    with pytest.raises(UsageError, match=r"has no source 'x.md'"):
+        library.text("x.md")
+
+
+def test_a_table_is_found_row_by_row(library, tmp_path):
+    (tmp_path / "prices.csv").write_text("item,price\nskate,5 euros\nkayak,9 euros\n")
+    library.sync(tmp_path / "prices.csv")
+    assert library.search("price of a kayak", k=1)[0].text == "item: kayak\nprice: 9 euros"
+
+
+def test_another_embedding_model_is_refused(tmp_path, docs, counting):
+    with Library(tmp_path / "kb", counting) as library:
+        library.sync(docs)
+    other = type(counting)()
+    other.name = "another"
+    with pytest.raises(UsageError, match=r"holds vectors of 'counting', which do not compare with those of 'another'"):
+        Library(tmp_path / "kb", other)
+
+
+def test_a_library_without_vectors_takes_a_new_model_and_gets_them(tmp_path, docs, counting):
+    counting.covers = lambda text: False
+    with Library(tmp_path / "kb", counting) as library:
+        library.sync(docs)
+        assert library.stats()["embedded"] == 0
+        assert not (tmp_path / "kb" / "chroma").exists()
+    multilingual = type(counting)()
+    multilingual.name, multilingual.covers = "multilingual", lambda text: True
+    with Library(tmp_path / "kb", multilingual) as library:
+        assert library.sync(docs) == report(unchanged=3)
+        assert len(multilingual.embedded) == library.stats()["embedded"] == 4
+        assert library.search("도서관은 월요일에 쉰다", k=1)[0].why == "keyword 1, dense 1"
+
+
+def test_a_passage_without_its_heading_is_embedded_below_it(library, tmp_path, counting):
+    (tmp_path / "long.md").write_text("# Boats\n\n" + "\n\n".join(f"Paragraph {n}. " + "word " * 60 for n in range(4)))
+    library.sync(tmp_path / "long.md")
+    assert len(counting.embedded) > 1
+    assert counting.embedded[0].startswith("# Boats\n\nParagraph 0.")
+    assert all(text.startswith("Boats\n") for text in counting.embedded[1:])
+    assert all(not passage.text.startswith("Boats\n") for passage in library.search("paragraph"))
+
+
+def test_a_folder_with_other_things_is_not_made_a_library(docs, counting):
+    with pytest.raises(UsageError, match=r"holds other files and no library; give a new or an empty folder"):
+        Library(docs, counting)
+    with pytest.raises(UsageError, match=r"pool.md is a file"):
+        Library(docs / "pool.md", counting)
+
+
+def test_two_collections_share_a_folder_and_nothing_else(tmp_path, docs, counting):
+    with Library(tmp_path / "kb", counting, "one") as one, Library(tmp_path / "kb", counting, "two") as two:
+        one.sync(docs)
+        two.sync(docs / "sub")
+        assert names(two) == ["bus.txt"]
+        assert [p.metadata["source"] for p in two.search("the pool opens", mode="dense")] == ["bus.txt"]
+        assert len(one.search("the pool opens", mode="dense")) == 3
+    with pytest.raises(UsageError, match=r"collection '../x' is no name for a file"):
+        Library(tmp_path / "kb", counting, "../x")

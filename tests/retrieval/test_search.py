@@ -1,0 +1,145 @@
+"""Searching: three modes, filters, why, and the LangChain retriever."""
+
+import asyncio
+
+import pytest
+
+from chains.errors import UsageError
+from chains.passages import END, HEADING, PAGE, SOURCE, START
+from retrieval import Library
+from retrieval.search import fused
+
+
+@pytest.fixture
+def filled(library, docs):
+    library.sync(docs)
+    return library
+
+
+def test_a_passage_says_where_it_stands(filled):
+    (passage,) = filled.search("When does the pool open?", k=1)
+    assert passage.metadata == {SOURCE: "pool.md", START: 0, END: 31, HEADING: "Pool"}
+    assert passage.text == filled.text("pool.md")[0:31] == "# Pool\n\nThe pool opens at nine."
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "dense", "keyword"])
+def test_every_mode_finds_the_passage_in_english(filled, mode):
+    (passage,) = filled.search("the bus to the museum", k=1, mode=mode)
+    assert passage.metadata[SOURCE] == "sub/bus.txt"
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "keyword"])
+def test_korean_is_found_by_words(filled, mode):
+    (passage,) = filled.search("도서관이 쉬는 날은 언제인가요?", k=1, mode=mode)
+    assert passage.metadata[SOURCE] == "도서관.md"
+
+
+def test_dense_is_left_out_where_the_model_does_not_know_the_language(filled, counting):
+    (passage,) = filled.search("도서관이 쉬는 날", k=1)
+    assert passage.why == "keyword 1, dense left out: counting does not know this language"
+    assert not any("도서관" in text for text in counting.embedded)
+    with pytest.raises(
+        UsageError, match=r"dense search is left out: counting does not know this language; use mode='hybrid'"
+    ):
+        filled.search("도서관", mode="dense")
+
+
+def test_why_gives_the_rank_in_each_way_and_the_stand_ins(filled):
+    assert filled.search("the bus to the museum", k=1)[0].why == "keyword 1, dense 1"
+    assert filled.search("zeppelin", k=1)[0].why.startswith("keyword –, dense 1")
+    assert "(월요일 for 화요일)" in filled.search("화요일", k=1)[0].why
+
+
+def test_where_chooses_among_sources_and_headings(filled):
+    for mode in ("hybrid", "dense", "keyword"):
+        assert {p.metadata[SOURCE] for p in filled.search("the pool", mode=mode, where={"source": "sub/bus.txt"})} <= {
+            "sub/bus.txt"
+        }
+        found = filled.search(
+            "the sauna is hot", mode=mode, where={"source": ["pool.md", "sub/bus.txt"], "heading": "Sauna"}
+        )
+        assert [p.metadata[HEADING] for p in found] == ["Sauna"]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"query": "  "}, "the question is empty"),
+        ({"query": "x", "k": 0}, "k is 0; give the number of passages"),
+        ({"query": "x", "mode": "vectr"}, "mode 'vectr' is unknown; use hybrid, dense, keyword"),
+        ({"query": "x", "where": {"sorce": "a"}}, "where has 'sorce'.*did you mean 'source'"),
+    ],
+)
+def test_a_call_that_cannot_be_meant_is_refused(library, call, message):
+    with pytest.raises(UsageError, match=message):
+        library.search(**call)
+
+
+def test_a_retriever_with_a_wrong_mode_is_refused_when_it_is_made(library):
+    with pytest.raises(UsageError, match=r"mode 'keywords' is unknown.*did you mean 'keyword'"):
+        library.as_retriever(mode="keywords")
+
+
+def test_an_empty_library_finds_nothing(library):
+    assert library.search("anything") == []
+
+
+def test_strange_questions_are_answered_all_the_same(filled):
+    for question in ("\ud800 pool", "pool\x00", "!?", "😀", "pool " * 3000, "ㅋㅋㅋ", "{question} %s"):
+        assert isinstance(filled.search(question), list)
+
+
+def test_the_retriever_returns_documents_sync_and_async(filled):
+    retriever = filled.as_retriever(k=2)
+    documents = retriever.invoke("the bus to the museum")
+    assert len(documents) == 2
+    assert documents[0].metadata[SOURCE] == "sub/bus.txt" and documents[0].metadata["why"] == "keyword 1, dense 1"
+    assert documents[0].metadata["score"] > documents[1].metadata["score"]
+    assert asyncio.run(retriever.ainvoke("the bus to the museum")) == documents
+
+
+def test_many_threads_search_at_once(filled):
+    questions = ["the bus to the museum", "the pool opens", "도서관 월요일"] * 10
+    once = [filled.search(question, k=1) for question in questions]
+    assert [[(d.page_content, d.metadata["why"])] for (d,) in filled.as_retriever(k=1).batch(questions)] == [
+        [(p.text, p.why)] for (p,) in once
+    ]
+
+
+def test_a_page_is_given_and_can_be_chosen(library, tmp_path, pdf):
+    (tmp_path / "a.pdf").write_bytes(pdf("The first page is about cats", "The second page is about dogs"))
+    library.sync(tmp_path / "a.pdf")
+    assert library.search("dogs", k=1)[0].metadata[PAGE] == 2
+    assert [p.metadata[PAGE] for p in library.search("page", where={"page": 1})] == [1]
+
+
+def test_hybrid_adds_standard_scores():
+    keyword, dense = {1: 0.9, 2: 0.1}, {2: 0.8, 3: 0.6, 4: 0.4}
+    # four passages: the words' scores are 0.9 0.1 0 0 with mean 0.25, deviation sqrt(0.1425); the cosines' mean 0.6, deviation sqrt(0.08/3)
+    words = {id: (score - 0.25) / 0.1425**0.5 for id, score in {1: 0.9, 2: 0.1, 3: 0, 4: 0}.items()}
+    meaning = {2: 0.2 / (0.08 / 3) ** 0.5, 3: 0.0, 4: -0.2 / (0.08 / 3) ** 0.5, 1: 0.0}
+    assert fused(keyword, dense, passages=4) == pytest.approx(
+        {id: 0.35 * words[id] + meaning[id] for id in (1, 2, 3, 4)}
+    )
+
+
+def test_hybrid_without_vectors_is_keyword():
+    assert fused({5: 0.4}, {}, passages=9) == {5: 0.4}
+
+
+def test_a_rare_word_outweighs_meaning(library, tmp_path):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for n in range(60):
+        (folder / f"{n}.txt").write_text(
+            f"This report describes the part XK-{n + 1000} of the machine and how it is mounted."
+        )
+    library.sync(folder)
+    assert library.search("which report describes part XK-1042?", k=1)[0].metadata[SOURCE] == "42.txt"
+
+
+def test_a_closed_library_says_so(tmp_path, counting):
+    library = Library(tmp_path / "closed", counting)
+    library.close()
+    with pytest.raises(UsageError, match=r"is closed; open it again"):
+        library.search("x")

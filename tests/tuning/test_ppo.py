@@ -1,0 +1,331 @@
+"""PPO earns more of its reward model without going far from where it started, and says so when something is wired wrong."""
+
+import copy
+import dataclasses
+import json
+import shutil
+
+import pytest
+import torch
+
+from chains.errors import ModelError, UsageError
+from chains.models import registry
+from chains.models.engine import Engine
+from chains.models.scorer import Scorer, load_scorer
+from tests import tiny
+from tuning import base, encode, losses, ppo, reward, rollout, sft, tokenizer
+from tuning.optimizer import Optimizer
+
+QUESTIONS = ["yes?", "no?", "maybe?", "What colour is the sky?", "공은 무슨 색인가요?"]
+ANSWERS = ["good", "bad", "maybe", "thanks", "yes please"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A home with a policy that gives any of five answers, and a reward model that likes the token 'good'."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHAINTUNE_HOME", str(folder / "home"))
+        tiny.starter()
+        shown = [tiny.chat(question, answer) for question in QUESTIONS for answer in ANSWERS]
+        data = tiny.write(folder / "shown.jsonl", shown)
+        numbers = {"epochs": 12, "batch_size": 8, "learning_rate": 1e-2, "dropout": 0.0}
+        policy = sft.train(sft.Config("starter", data, **numbers))
+        ranked = [tiny.ranking(question, ANSWERS, [1, 2, 2, 2, 2]) for question in QUESTIONS]
+        data = tiny.write(folder / "ranked.jsonl", ranked)
+        judge = reward.train(reward.Config(policy.name, data, epochs=20, batch_size=5, learning_rate=3e-3))
+    return folder / "home", policy.name, judge.name
+
+
+@pytest.fixture
+def config(made, home, tmp_path):
+    """Four rounds of eight answers, in a home of the test's own."""
+    models, policy, judge = made
+    shutil.copytree(models / "models", home / "models")
+    prompts = tiny.write(tmp_path / "prompts.jsonl", [tiny.chat(question, "ignored") for question in QUESTIONS])
+    return ppo.Config(
+        policy, judge, prompts, iterations=4, batch_size=8, minibatch_size=4, max_tokens=6, learning_rate=2e-3,
+        value_learning_rate=2e-3, warmup_iterations=2, kl_coefficient=0.1, seed=1,
+    )  # fmt: skip
+
+
+def curve(entry):
+    return [json.loads(line) for line in (entry.path / "metrics.jsonl").read_text().splitlines()]
+
+
+def weights(entry):
+    return (entry.path / "model.safetensors").read_bytes()
+
+
+def answers(name, count=60):
+    """Return `count` answers that the model samples to the prompts, from fixed seeds."""
+    start = base.load(name)
+    prompts = [
+        encode.render(start.tokenizer, [{"role": "user", "content": QUESTIONS[n % 5]}], prompt=True)
+        for n in range(count)
+    ]
+    return start.model, rollout.sample(Engine(start.model.eval(), start.tokenizer), prompts, 6, range(count))
+
+
+def test_the_score_rises_and_the_kl_stays_bounded(config):
+    longer = dataclasses.replace(config, iterations=25, batch_size=24, minibatch_size=12)
+    entry = ppo.train(longer)
+    scorer = load_scorer(config.reward_model)
+    (start, before), (tuned, after) = answers(config.policy), answers(entry.name)
+    scores = [sum(scorer.score_ids(said.rows)) / 60 for said in (before, after)]
+    assert scores[1] > scores[0] + 1
+    liked = [sum("good" in text for text in said.texts) for said in (before, after)]
+    assert liked[1] > 2 * liked[0]
+    with torch.no_grad():
+        kl = (rollout.action_logps(tuned, after) - rollout.action_logps(start, after)).sum(dim=1).mean().item()
+    assert 0.1 < kl < 5
+    rounds = curve(entry)
+    assert sum(m["score"] for m in rounds[-3:]) > sum(m["score"] for m in rounds[:3]) + 3
+    assert rounds[-1]["kl"] < 5 and abs(rounds[0]["kl"]) < 1e-3
+
+
+def test_the_model_lands_in_the_registry_with_both_parents(config):
+    entry = ppo.train(config)
+    assert entry.name.startswith("ft:starter:local:ppo:")
+    assert entry.kind == "chat" and entry.meta["method"] == "ppo"
+    assert entry.meta["parents"] == [config.policy, config.reward_model]
+    assert list(entry.meta["data"]) == [config.prompts]
+    assert weights(entry) != weights(registry.find(config.policy))
+
+
+def test_another_seed_samples_other_answers(config, tmp_path):
+    one = tiny.write(tmp_path / "one.jsonl", [tiny.chat("yes?", "ignored")])
+    alike = dataclasses.replace(config, prompts=one, iterations=1)
+    first, same, other = (curve(ppo.train(dataclasses.replace(alike, seed=seed)))[0] for seed in (1, 1, 2))
+    assert first == same
+    assert first["score"] != other["score"]
+
+
+def test_the_policy_is_its_own_past_while_it_has_not_moved(config):
+    whole = ppo.train(dataclasses.replace(config, minibatch_size=8))
+    assert all(abs(m["approximate_kl"]) < 1e-9 and m["clipped"] == 0 for m in curve(whole))
+    often = ppo.train(dataclasses.replace(config, epochs=3))
+    assert curve(often)[-1]["approximate_kl"] > 1e-6
+
+
+# What is known of a sampled answer
+
+
+def rolled(config, max_tokens=6):
+    """Return the models, the answers of a first round and its trajectory."""
+    start, judge = base.load(config.policy), base.load(config.reward_model, kind="reward")
+    policy, value = start.model.eval(), copy.deepcopy(judge.model).eval()
+    models = ppo.Models(
+        policy,
+        copy.deepcopy(policy),
+        value,
+        Scorer(judge.model, judge.tokenizer, judge.meta["shift"]),
+        Engine(policy, start.tokenizer),
+        Optimizer([policy]),
+        Optimizer([value]),
+    )
+    messages = [[{"role": "user", "content": question}] for question in QUESTIONS]
+    prompts = [encode.render(start.tokenizer, one, prompt=True) for one in messages]
+    said = rollout.sample(models.engine, prompts, max_tokens, seeds=range(5))
+    return models, messages, said
+
+
+def judged(models, said):
+    return rollout.judge(said, models.policy, models.reference, models.value, models.scorer, missing_end_penalty=2.5)
+
+
+def rewards_of(seen):
+    return losses.penalised_rewards(seen.scores, seen.logps, seen.reference, seen.answers.mask, beta=0.1)
+
+
+def test_an_answer_is_its_prompt_and_its_actions_the_end_among_them(config):
+    models, messages, said = rolled(config, max_tokens=2)
+    words = models.engine.tokenizer
+    assert {0.0, 1.0} == set(said.ended.tolist())  # two tokens are enough for some
+    for row, prompt in enumerate(messages):
+        length = len(encode.render(words, prompt, prompt=True))
+        acted = said.rows[row][length:]
+        assert said.mask[row].nonzero()[:, 0].tolist() == list(range(length, length + len(acted)))
+        assert said.ids[row, : len(said.rows[row])].tolist() == said.rows[row]
+        assert (acted[-1] == words.eos_token_id) == bool(said.ended[row])
+        assert words.decode(acted).removesuffix("<|end|>") == said.texts[row]
+    assert said.lengths.tolist() == [
+        len(said.rows[row]) - len(encode.render(words, messages[row], True)) for row in range(5)
+    ]
+
+
+def test_what_a_row_samples_is_its_seeds_alone(config):
+    models, _, said = rolled(config)
+    prompts = [row[: int(mask.argmax())] for row, mask in zip(said.rows, said.mask, strict=True)]
+    alone = rollout.sample(models.engine, prompts[3:4], 6, seeds=[3])
+    assert alone.rows == said.rows[3:4]
+    other = rollout.sample(models.engine, prompts, 6, seeds=range(50, 55))
+    assert other.rows != said.rows
+
+
+def test_the_score_is_the_reward_models_less_the_penalty_for_no_end(config):
+    models, messages, said = rolled(config, max_tokens=2)
+    seen = judged(models, said)
+    for row in range(5):
+        if said.ended[row]:
+            expected = models.scorer.score(messages[row], said.texts[row])
+        else:
+            expected = models.scorer.score_ids([said.rows[row]])[0] - 2.5
+        assert seen.scores[row].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_log_probabilities_and_entropy_are_those_of_the_full_forward(config):
+    models, _, said = rolled(config)
+    logps, entropy = rollout.action_logps_and_entropy(models.policy, said)
+    for row, ids in enumerate(said.rows):
+        full = models.policy(torch.tensor([ids])).logits[0].log_softmax(-1)
+        for t in said.mask[row].nonzero()[:, 0].tolist():
+            assert logps[row, t].item() == pytest.approx(full[t - 1, ids[t]].item(), abs=1e-5)
+            expected = torch.distributions.Categorical(logits=full[t - 1]).entropy().item()
+            assert entropy[row, t].item() == pytest.approx(expected, abs=1e-5)
+    assert not logps[said.mask == 0].any() and not entropy[said.mask == 0].any()
+
+
+def test_a_part_of_a_trajectory_is_cut_to_its_longest_row(config):
+    models, _, said = rolled(config)
+    seen = judged(models, said)
+    short = int(torch.tensor([len(row) for row in said.rows]).argmin())
+    few = seen.at(torch.tensor([short]))
+    assert few.answers.ids.tolist() == [said.rows[short]]
+    width = len(said.rows[short])
+    for part, all_of_it in [(few.logps, seen.logps), (few.reference, seen.reference), (few.values, seen.values)]:
+        assert torch.equal(part, all_of_it[short : short + 1, :width])
+    assert (few.scores.item(), few.answers.texts) == (seen.scores[short].item(), [said.texts[short]])
+    assert few.kl.tolist() == seen.kl[short : short + 1].tolist()
+
+
+# The first round's invariants, each broken on purpose
+
+
+def test_a_first_round_that_is_wired_right_passes(config):
+    models, _, said = rolled(config)
+    seen = judged(models, said)
+    ppo.check_first_round(models, seen, rewards_of(seen))
+
+
+def test_another_reference_is_seen(config):
+    models, _, said = rolled(config)
+    with torch.no_grad():
+        models.reference.transformer.h[0].mlp.c_fc.weight.add_(0.5)
+    seen = judged(models, said)
+    with pytest.raises(ModelError, match=r"the KL to the reference is not 0 .*the reference is another model"):
+        ppo.check_first_round(models, seen, rewards_of(seen))
+
+
+def test_dropout_in_the_policy_is_seen(config):
+    models, _, said = rolled(config)
+    seen = judged(models, said)
+    base.set_dropout(models.policy, 0.5)
+    models.policy.train()
+    with pytest.raises(ModelError, match=r"the ratio to the recorded policy is not 1 .*dropout is on"):
+        ppo.check_first_round(models, seen, rewards_of(seen))
+
+
+@pytest.mark.parametrize("fault", ["one token short", "one place early"])
+def test_a_mask_without_the_end_token_is_seen(config, fault):
+    models, _, said = rolled(config)
+    assert said.ended.any()
+    if fault == "one token short":
+        last = losses.last_action(said.mask)[:, None]
+        mask = said.mask.scatter(1, last, (said.lengths[:, None] == 1).long())
+    else:
+        mask = said.mask.roll(-1, dims=1)
+    seen = judged(models, dataclasses.replace(said, mask=mask))
+    with pytest.raises(
+        ModelError, match=r"last action is not the end-of-turn token.*the mask leaves the end token out"
+    ):
+        ppo.check_first_round(models, seen, rewards_of(seen))
+
+
+def test_an_answer_without_a_token_is_seen(config):
+    models, _, said = rolled(config)
+    mask = said.mask.clone()
+    mask[2] = 0
+    seen = judged(models, dataclasses.replace(said, mask=mask))
+    with pytest.raises(ModelError, match="an answer has no token"):
+        ppo.check_first_round(models, seen, rewards_of(seen))
+
+
+@pytest.mark.parametrize("shift", [-1, 1], ids=["a place early", "a place late"])
+def test_a_reward_off_its_place_is_seen(config, shift):
+    models, _, said = rolled(config)
+    seen = judged(models, said)
+    with pytest.raises(ModelError, match="the score does not lie on each answer's last action alone"):
+        ppo.check_first_round(models, seen, rewards_of(seen).roll(shift, dims=1))
+
+
+# What is refused, and what changes the result
+
+
+def test_another_vocabulary_is_refused(config):
+    words = tokenizer.train(["a wholly other text"], 400, tiny.CONTEXT)
+    words.save_pretrained(registry.find(config.reward_model).path)
+    with pytest.raises(UsageError, match="have different vocabularies; train the reward model from the policy"):
+        ppo.train(config)
+
+
+def test_a_prompt_with_no_room_for_an_answer_is_named_by_its_line(config, tmp_path):
+    length = len(encode.render(tiny.words(), [{"role": "user", "content": "yes " * 30}], prompt=True))
+    path = tiny.write(tmp_path / "p.jsonl", [tiny.chat("yes", "no"), tiny.chat("yes " * 30, "no")])
+    tight = dataclasses.replace(config, prompts=path, max_tokens=96 - length + 1)
+    with pytest.raises(UsageError) as caught:
+        ppo.train(tight)
+    assert str(caught.value).startswith(f"{path}:2: the prompt is {length} tokens long and an answer may take ")
+
+
+def test_pretraining_text_changes_the_result_by_its_weight(config, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("\n\n".join(tiny.TEXTS * 3), encoding="utf-8")
+    brief = dataclasses.replace(config, iterations=2)
+    plain = ppo.train(brief)
+    mixed = ppo.train(dataclasses.replace(brief, ptx=str(text)))
+    assert weights(mixed) != weights(plain)
+    assert list(mixed.meta["data"]) == [config.prompts, str(text)]
+    nothing = ppo.train(dataclasses.replace(brief, ptx=str(text), ptx_coefficient=0.0))
+    assert weights(nothing) == weights(plain)
+
+
+@pytest.mark.parametrize(
+    ("raw", "sentence"),
+    [
+        ("한 줄".encode("euc-kr"), "is not UTF-8 (byte 0); save it as UTF-8 and try again"),
+        (b"yes no", "holds 3 tokens; the pretraining mix needs more than 96"),
+    ],
+)
+def test_a_pretraining_text_that_cannot_be_used_is_refused(config, tmp_path, raw, sentence):
+    text = tmp_path / "text.txt"
+    text.write_bytes(raw)
+    with pytest.raises(UsageError) as caught:
+        ppo.train(dataclasses.replace(config, ptx=str(text)))
+    assert str(caught.value) == f"{text} {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("kl", "target", "expected"),
+    [
+        (6.6, 6.0, 0.5 * 1.01),  # a tenth above the target
+        (5.4, 6.0, 0.5 * 0.99),
+        (60.0, 6.0, 0.5 * 1.02),  # the error is held at a fifth
+        (0.0, 6.0, 0.5 * 0.98),
+        (60.0, None, 0.5),
+    ],
+)
+def test_beta_moves_towards_the_target(config, kl, target, expected):
+    assert ppo.adapted(0.5, kl, dataclasses.replace(config, kl_target=target)) == pytest.approx(expected)
+
+
+def test_beta_adapts_from_round_to_round(config):
+    rounds = curve(ppo.train(dataclasses.replace(config, kl_target=50.0)))
+    assert [m["beta"] for m in rounds] == pytest.approx([0.1 * 0.98**n for n in range(4)])
+    assert {m["beta"] for m in curve(ppo.train(config))} == {0.1}
+
+
+def test_a_high_price_of_kl_keeps_the_policy_near(config):
+    longer = dataclasses.replace(config, iterations=10, batch_size=16, minibatch_size=16)
+    cheap, dear = (curve(ppo.train(dataclasses.replace(longer, kl_coefficient=beta))) for beta in (0.0, 20.0))
+    assert dear[-1]["kl"] < 0.5 * cheap[-1]["kl"]
