@@ -29,6 +29,7 @@ from retrieval.vectors import Vectors
 MODES = ("hybrid", "dense", "keyword")
 KEYWORD_WEIGHT = 0.35
 _DEPTH = 100  # candidates of each way of finding
+_FEW = 5000  # passages that `where` leaves and that are compared one by one
 _COLUMNS = {SOURCE: "source", HEADING: "heading", PAGE: "page"}  # what `where` may name
 
 
@@ -101,9 +102,10 @@ class Searcher:
         if not self._vectors.exists:
             return Ranking("dense", {}, "left out: its vectors are gone, and a sync makes them again")
         vector = self._embeddings.embed_query(query)
-        return Ranking(
-            "dense", dict(self._vectors.nearest(vector, depth, _for_chroma(conditions), self._store.state()))
-        )
+        allowed = self._allowed(conditions)
+        few = allowed is not None and len(allowed) <= _FEW
+        found = self._vectors.nearest(vector, depth, _for_chroma(conditions), few, self._store.state())
+        return Ranking("dense", dict(found))
 
     def _allowed(self, conditions: dict[str, list[Any]]) -> np.ndarray | None:
         """Return the ids of the passages that fit the conditions, None where there are none."""

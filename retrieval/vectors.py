@@ -69,12 +69,21 @@ class Vectors:
             return {int(id) for id in collection.get(include=[])["ids"]}
 
     def nearest(
-        self, vector: Sequence[float], n: int, where: dict[str, Any] | None, state: int
+        self, vector: Sequence[float], n: int, where: dict[str, Any] | None, few: bool, state: int
     ) -> list[tuple[int, float]]:
-        """Return at most `n` ids with the cosine of their vectors, nearest first, as of the library's `state`."""
+        """Return at most `n` ids with the cosine of their vectors, nearest first, as of the library's `state`.
+
+        `few` says that `where` leaves so few that all of them can be compared: Chroma's own search among few of many, by walking a graph
+        of all, was seen to come back with nothing.
+        """
+        query = np.asarray(vector, dtype=np.float32)
         with self._collection(state) as collection:
-            query = np.asarray([vector], dtype=np.float32)
-            found = collection.query(query_embeddings=query, n_results=n, where=where, include=["distances"])
+            if few:
+                found = collection.get(where=where, include=["embeddings"])
+                cosines = np.asarray(found["embeddings"], dtype=np.float32).reshape(-1, len(query)) @ query
+                best = np.argsort(-cosines, kind="stable")[:n]
+                return [(int(found["ids"][i]), float(cosines[i])) for i in best]
+            found = collection.query(query_embeddings=query[None], n_results=n, where=where, include=["distances"])
         return [(int(id), 1 - distance) for id, distance in zip(found["ids"][0], found["distances"][0], strict=True)]
 
     def seen(self, state: int) -> None:

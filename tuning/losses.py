@@ -79,7 +79,7 @@ def gae(
         delta = rewards[:, t] + following - values[:, t]
         running = (delta + lam * running) * mask[:, t]
         advantages[:, t] = running
-        following = torch.where(mask[:, t] > 0, values[:, t], torch.zeros_like(following))
+        following = values[:, t]
     return advantages, advantages + values
 
 

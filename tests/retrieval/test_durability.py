@@ -144,6 +144,27 @@ def test_a_reader_sees_what_another_process_writes(tmp_path, many, counting):
         }
 
 
+def test_a_client_opened_before_another_process_wrote_does_not_write_over_it(tmp_path, many, counting):
+    few = tmp_path / "few"
+    few.mkdir()
+    (few / "zebra.txt").write_text("A zebra has stripes.")
+    with Library(tmp_path / "library", counting) as library:
+        library.sync(few)
+        writer = start(tmp_path, many)
+        lines(writer, 152)
+        writer.stdin.close()
+        assert writer.wait() == 0
+        (few / "table.csv").write_text(
+            "name\n" + "".join(f"row{n}\n" for n in range(1200))
+        )  # Chroma saves after 1,000 vectors
+        library.sync(few)
+    with Library(tmp_path / "library", counting) as library:
+        for n in range(0, 150, 3):
+            question = f"# Part 1 Document d{n}p1 about boat{n}."
+            (passage, *_) = library.search(question, k=1, mode="dense", where={"source": f"{n:03}.md"})
+            assert passage.text.startswith("# Part 1")
+
+
 def test_lost_vectors_and_index_are_made_again(library, docs, counting):
     library.sync(docs)
     library.close()

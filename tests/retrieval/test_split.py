@@ -28,6 +28,7 @@ MARKUP = [
 PROSE = [
     "A sentence. Another one! 셋째 문장이다. 넷째.",
     "word " * 150,
+    f"An {'endless ' * 20}sentence. " * 5,
     "가나다라" * 200,
     "x" * 1500,
     "제2조 시간",
@@ -75,6 +76,12 @@ def test_a_passage_lies_on_one_page(pages):
     text, breaks = joined(pages)
     for piece in split(Text(text, breaks, paged=True)):
         assert piece.page == bisect_right(breaks, piece.start) == bisect_right(breaks, piece.end - 1)
+
+
+def test_a_heading_at_the_end_of_a_page_stays_on_it():
+    text, breaks = joined(["제1장 총칙", "제1조 공\n공은 둘이다."])
+    found = [(piece.page, text[piece.start : piece.end]) for piece in split(Text(text, breaks, paged=True))]
+    assert found == [(1, "제1장 총칙"), (2, "제1조 공\n공은 둘이다.")]
 
 
 def test_headings_begin_passages_and_nest():

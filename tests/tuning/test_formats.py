@@ -185,7 +185,7 @@ def test_check_sees_every_problem_and_warns_of_what_is_unwise(tmp_path):
 def test_a_table_becomes_chat_rows(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(
-        '\ufeff번호,질문,답변\r\n1,"몇 명, 뛰나요?","여섯 ""명""\r\n입니다"\r\n2, 둘째\u2028줄 ,네\r\n'.encode()
+        '\ufeff질문,번호,답변\r\n"몇 명, 뛰나요?",1,"여섯 ""명""\r\n입니다"\r\n 둘째\u2028줄 ,2,네\r\n'.encode()
     )
     rows = formats.from_table(path, "질문", "답변", system="짧게")
     assert rows == [
@@ -237,7 +237,7 @@ def test_empty_cells_beyond_the_header_are_nothing(tmp_path):
 
 
 def test_a_split_keeps_a_prompt_in_one_part():
-    rows = [tiny.chat(f"q{n % 30}" + " " * (n % 2), f"a{n}") for n in range(90)]  # spacing makes no other prompt
+    rows = [tiny.chat(f"q{n % 30}" + " " * (n // 30), f"a{n}") for n in range(90)]  # spacing makes no other prompt
     parts = formats.split(rows, [0.6, 0.3, 0.1], seed=4)
     assert sorted(row["messages"][1]["content"] for part in parts for row in part) == sorted(f"a{n}" for n in range(90))
     asked = [{row["messages"][0]["content"].strip() for row in part} for part in parts]

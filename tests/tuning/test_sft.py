@@ -125,6 +125,14 @@ def test_the_same_seed_gives_the_same_weights(tmp_path, config):
     assert weights(sft.train(make(tmp_path, seed=4))) != weights(first)
 
 
+def test_the_seed_decides_the_order_and_dropout_each(tmp_path, config):
+    ordered = [weights(sft.train(make(tmp_path, dropout=0.0, seed=seed))) for seed in (3, 4)]
+    assert ordered[0] != ordered[1]
+    one = tiny.write(tmp_path / "one.jsonl", ROWS[:1])  # a single row has no order
+    dropped = [weights(sft.train(make(tmp_path, data=one, seed=seed))) for seed in (3, 4)]
+    assert dropped[0] != dropped[1]
+
+
 def test_dropout_is_on_while_training_and_off_in_the_saved_model(tmp_path, config):
     without = sft.train(make(tmp_path, dropout=0.0))
     assert weights(sft.train(config)) != weights(without)
