@@ -28,7 +28,7 @@ def named(folder: Path | None) -> Path:
 
 def check_library(folder: Path) -> None:
     """Raise UsageError, saying how an index is made, where `folder` holds none."""
-    if not (folder / "library.db").is_file():
+    if not (folder / "passages.db").is_file():
         raise UsageError(f"there is no index at {folder}; make it with: chaintune index DOCUMENTS --library {folder}")
 
 

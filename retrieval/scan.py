@@ -43,8 +43,9 @@ def scan(place: str | Path, but: Path) -> Scope:
         raise UsageError(
             f"there is no file or folder {place}; give a folder of documents, one document, or a pattern such as 'docs/*.md'"
         )
-    folder = _before_magic(path).resolve()
-    pattern = str(folder / path.relative_to(_before_magic(path)))
+    plain = next(parent for parent in path.parents if not _MAGIC & set(str(parent)))
+    folder = plain.resolve()
+    pattern = str(folder / path.relative_to(plain))
     found = (Path(name) for name in sorted(glob.glob(pattern, recursive=True)))
     return Scope(pattern, folder, tuple(file for file in found if _is_document(file, folder, but)))
 
@@ -52,12 +53,6 @@ def scan(place: str | Path, but: Path) -> Scope:
 def source_name(path: Path, folder: Path) -> str:
     """Return the name of a file: its path below the folder, with '/' between and composed characters."""
     return unicodedata.normalize("NFC", path.relative_to(folder).as_posix())
-
-
-def _before_magic(path: Path) -> Path:
-    """Return the folders of a pattern before its first wildcard."""
-    plain = next((parent for parent in path.parents if not _MAGIC & set(str(parent))), path.parent)
-    return plain
 
 
 def _in_folder(folder: Path, but: Path) -> Iterator[Path]:

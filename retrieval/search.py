@@ -2,7 +2,7 @@
 
     hybrid score = KEYWORD_WEIGHT · z(keyword score) + z(cosine)
 
-where z(x) = (x - mean) / deviation over the 100 best candidates of that way of finding, so that one rare word that stands in a single
+where z(x) = (x - mean) / deviation over the best candidates of that way of finding (100, or 2k), so that one rare word that stands in a single
 passage counts for much, and common words that stand in all of them count for little, whatever the scale of a model's cosines. A passage
 that is not among the candidates by meaning, or has no vector, counts as average there.
 Measured (`python -m tests.bench.retrieval`) against reciprocal rank fusion with its usual constant, 60: English rulebook, right article
@@ -66,70 +66,71 @@ class Searcher:
         query = clean(query).strip()
         if not query:
             raise UsageError("the question is empty; give the words to look for")
-        conditions = {key: _values(value) for key, value in (where or {}).items()}
-        depth = max(_DEPTH, 2 * k)
+        among = self._among({key: _values(value) for key, value in (where or {}).items()})
+        depth = min(max(_DEPTH, 2 * k), among.total)
         rankings = []
         if mode != "dense":
-            rankings.append(self._by_words(query, depth, conditions))
+            rankings.append(self._by_words(query, depth, among))
         if mode != "keyword":
-            rankings.append(self._by_meaning(query, depth, conditions))
+            rankings.append(self._by_meaning(query, depth, among))
         if mode == "dense" and rankings[0].note:
-            raise UsageError(
-                f"dense search is {rankings[0].note}; use mode='hybrid' or 'keyword', or sync with a model that does"
-            )
-        if mode == "hybrid":
-            ((passages,),) = self._store.rows("SELECT count(*) FROM passages")
-            scores = fused(rankings[0].scores, rankings[1].scores, passages)
-        else:
-            scores = rankings[0].scores
+            raise UsageError(f"dense search is {rankings[0].note}; use mode='hybrid' or 'keyword'")
+        first, last = rankings[0].scores, rankings[-1].scores
+        scores = fused(first, last, depth) if mode == "hybrid" else first
         rows = (self._store.passage(id) for id in sorted(scores, key=lambda id: -scores[id]))
         found = (row for row in rows if row is not None)  # None: deleted while we looked
         return [_passage(row, scores[row.id], _why(row.id, rankings)) for row in islice(found, k)]
 
-    def _by_words(self, query: str, depth: int, conditions: dict[str, list[Any]]) -> Ranking:
+    def _by_words(self, query: str, depth: int, among: "_Among") -> Ranking:
         keywords = self._keywords()
         asked = keywords.query(query)
-        hits = keywords.search(asked, depth, self._allowed(conditions))
-        return Ranking(
-            "keyword", dict(hits), ", ".join(f"{word} for {missing}" for missing, word in asked.stand_ins.items())
-        )
+        note = ", ".join(f"{word} for {missing}" for missing, word in asked.stand_ins.items())
+        return Ranking("keyword", dict(keywords.search(asked, depth, among.ids)), note)
 
-    def _by_meaning(self, query: str, depth: int, conditions: dict[str, list[Any]]) -> Ranking:
+    def _by_meaning(self, query: str, depth: int, among: "_Among") -> Ranking:
         if not covers(self._embeddings, query):
             return Ranking("dense", {}, f"left out: {self._store.embeddings()} does not know this language")
-        if not self._store.rows("SELECT 1 FROM passages WHERE embedded LIMIT 1"):
+        if not among.total or not self._store.rows("SELECT 1 FROM passages WHERE embedded LIMIT 1"):
             return Ranking("dense", {})
         if not self._vectors.exists:
             return Ranking("dense", {}, "left out: its vectors are gone, and a sync makes them again")
         vector = self._embeddings.embed_query(query)
-        allowed = self._allowed(conditions)
-        few = allowed is not None and len(allowed) <= _FEW
-        found = self._vectors.nearest(vector, depth, _for_chroma(conditions), few, self._store.state())
+        few = among.ids is not None and among.total <= _FEW
+        found = self._vectors.nearest(vector, depth, _for_chroma(among.conditions), few, self._store.state())
         return Ranking("dense", dict(found))
 
-    def _allowed(self, conditions: dict[str, list[Any]]) -> np.ndarray | None:
-        """Return the ids of the passages that fit the conditions, None where there are none."""
+    def _among(self, conditions: dict[str, list[Any]]) -> "_Among":
+        """Return the passages that fit the conditions."""
         if not conditions:
-            return None
+            ((count,),) = self._store.rows("SELECT count(*) FROM passages")
+            return _Among(conditions, None, count)
         tests = [f"{_COLUMNS[key]} IN ({', '.join('?' * len(values))})" for key, values in conditions.items()]
         sql = f"SELECT passages.id FROM passages JOIN sources ON sources.id = source_id WHERE {' AND '.join(tests)}"
         rows = self._store.rows(sql, [value for values in conditions.values() for value in values])
-        return np.fromiter((id for (id,) in rows), dtype=np.int64, count=len(rows))
+        return _Among(conditions, np.fromiter((id for (id,) in rows), dtype=np.int64, count=len(rows)), len(rows))
 
 
-def fused(keyword: Mapping[int, float], dense: Mapping[int, float], passages: int) -> dict[int, float]:
-    """Return the hybrid score of every passage that either way found, of `passages` in all; the equation stands above."""
+class _Among(NamedTuple):
+    """The passages that are looked among: `ids` is None for all of them."""
+
+    conditions: dict[str, list[Any]]
+    ids: np.ndarray | None
+    total: int
+
+
+def fused(keyword: Mapping[int, float], dense: Mapping[int, float], candidates: int) -> dict[int, float]:
+    """Return the hybrid score of every passage that either way found; the equation stands above.
+
+    `candidates` is how many each way looked for: where fewer hold a word of the question, the others are known to score 0.
+    """
     if not dense:
         return dict(keyword)
-    without = [0.0] * (
-        min(_DEPTH, passages) - len(keyword)
-    )  # candidates that hold no word of the question: known to score 0
-    in_words = _standard([*keyword.values(), *without])
+    in_words = _standard([*keyword.values(), *[0.0] * (candidates - len(keyword))])
     in_meaning = _standard(list(dense.values()))
-    return {
-        id: KEYWORD_WEIGHT * in_words(keyword.get(id, 0.0)) + (in_meaning(dense[id]) if id in dense else 0.0)
-        for id in dict.fromkeys([*dense, *keyword])
-    }
+    scores = {id: in_meaning(cosine) for id, cosine in dense.items()}
+    for id in {**dense, **keyword}:
+        scores[id] = scores.get(id, 0.0) + KEYWORD_WEIGHT * in_words(keyword.get(id, 0.0))
+    return scores
 
 
 def _standard(scores: list[float]) -> Callable[[float], float]:
@@ -144,9 +145,11 @@ def check(k: int, mode: str, where: Mapping[str, Any]) -> None:
         raise UsageError(f"mode {mode!r} is unknown; use {', '.join(MODES)}{nearest(mode, MODES)}")
     if k < 1:
         raise UsageError(f"k is {k}; give the number of passages that are wanted, 1 or more")
-    for key in where:
+    for key, value in where.items():
         if key not in _COLUMNS:
             raise UsageError(f"where has {key!r}; passages are chosen by {', '.join(_COLUMNS)}{nearest(key, _COLUMNS)}")
+        if not all(isinstance(one, str | int) for one in _values(value)):
+            raise UsageError(f"where has {value!r} for {key}; give a value, or a list of values any of which will do")
 
 
 def _values(value: Any) -> list[Any]:
@@ -168,12 +171,12 @@ def _passage(row: Row, score: float, why: str) -> Passage:
 
 
 def _why(id: int, rankings: Sequence[Ranking]) -> str:
-    parts = []
-    for ranking in rankings:
-        place = str(list(ranking.scores).index(id) + 1) if id in ranking.scores else "" if ranking.note else "–"
-        parts.append(
-            " ".join(
-                filter(None, (ranking.way, place, f"({ranking.note})" if ranking.note and place else ranking.note))
-            )
-        )
-    return ", ".join(parts)
+    """Return the passage's rank in each way of finding, with the way's note: "keyword 1 (색 for 색상), dense –"."""
+    return ", ".join(_rank(id, ranking) for ranking in rankings)
+
+
+def _rank(id: int, ranking: Ranking) -> str:
+    if ranking.note and not ranking.scores:
+        return f"{ranking.way} {ranking.note}"
+    place = list(ranking.scores).index(id) + 1 if id in ranking.scores else "–"
+    return f"{ranking.way} {place} ({ranking.note})" if ranking.note else f"{ranking.way} {place}"

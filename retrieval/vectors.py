@@ -36,7 +36,7 @@ _opening = threading.Lock()
 
 
 class Vectors:
-    """Vectors of unit length by passage id."""
+    """The vectors of a collection by passage id."""
 
     def __init__(self, folder: Path, collection: str) -> None:
         self._folder = folder
@@ -54,7 +54,7 @@ class Vectors:
         with self._collection() as collection:
             for at in range(0, len(ids), _BATCH):
                 part = slice(at, at + _BATCH)
-                matrix = np.asarray(vectors[part], dtype=np.float32)
+                matrix = _unit(vectors[part])
                 collection.upsert(ids=[str(id) for id in ids[part]], embeddings=matrix, metadatas=list(about[part]))
 
     def delete(self, ids: Sequence[int]) -> None:
@@ -76,7 +76,7 @@ class Vectors:
         `few` says that `where` leaves so few that all of them can be compared: Chroma's own search among few of many, by walking a graph
         of all, was seen to come back with nothing.
         """
-        query = np.asarray(vector, dtype=np.float32)
+        (query,) = _unit([vector])
         with self._collection(state) as collection:
             if few:
                 found = collection.get(where=where, include=["embeddings"])
@@ -123,3 +123,9 @@ class Vectors:
                 raise MachineError(
                     f"the vectors in {self._folder} cannot be used ({why}); delete that folder and sync again, which makes them anew"
                 ) from error
+
+
+def _unit(vectors: Sequence[Sequence[float]]) -> np.ndarray:
+    """Return the vectors at length 1, so that a dot product is a cosine."""
+    matrix = np.asarray(vectors, dtype=np.float32)
+    return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)

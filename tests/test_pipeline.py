@@ -6,6 +6,7 @@ from contextlib import nullcontext
 import pytest
 
 from apps.demo.run import run
+from apps.demo.sizes import QUICK
 from apps.demo.words import WORDS
 from apps.samples.hobanne.table import groups
 from chains.models import registry
@@ -42,7 +43,7 @@ def test_every_model_lands_in_the_registry_with_its_parents(demo):
 
 def test_the_data_files_hold_what_the_steps_say(demo):
     _, out, _, _, _ = demo
-    drawn = groups(0)
+    drawn = groups(0, QUICK.facts)
     shown = {q.text for q in drawn.demonstrations}
     kept_out = {q.text for q in [*drawn.ranked, *drawn.unseen]}
     learned = {row["messages"][0]["content"] for row in formats.read_chat(out / "demonstrations.jsonl")}

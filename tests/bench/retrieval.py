@@ -19,13 +19,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from chains.errors import UsageError
-from retrieval import Library
+from retrieval import Library, Passage
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 RULEBOOK = ROOT / "apps" / "samples" / "hobanne" / "data"
 ARTICLE = {"ko": r"제(\d+)조", "en": r"Rule (\d+):"}
-MODES = ("hybrid", "dense", "keyword")
+MODES = ("hybrid", "dense", "keyword", "rrf")
 
 
 def write(folder: Path, texts: Mapping[str, str]) -> None:
@@ -35,9 +35,25 @@ def write(folder: Path, texts: Mapping[str, str]) -> None:
         (folder / f"{name}.txt").write_text(text, encoding="utf-8")
 
 
+def ranked(library: Library, query: str, mode: str, k: int) -> list[Passage]:
+    """Return the best passages; besides the library's modes there is 'rrf', reciprocal rank fusion of the two ways of finding."""
+    if mode != "rrf":
+        return library.search(query, k=k, mode=mode)
+    scores: dict[tuple[str, int], float] = {}
+    found: dict[tuple[str, int], Passage] = {}
+    for way in ("keyword", "dense"):
+        for rank, passage in enumerate(library.search(query, k=100, mode=way), 1):
+            place = (passage.metadata["source"], passage.metadata["start"])
+            found[place] = passage
+            scores[place] = scores.get(place, 0.0) + 1 / (
+                60 + rank
+            )  # Cormack, Clarke & Büttcher, 2009, with their constant
+    return [found[place] for place in sorted(scores, key=lambda place: -scores[place])[:k]]
+
+
 def documents(library: Library, query: str, mode: str, n: int = 10) -> list[str]:
     """Return the names of the best `n` documents: each has the rank of its best passage."""
-    found = library.search(query, k=4 * n, mode=mode)
+    found = ranked(library, query, mode, 4 * n)
     return list(dict.fromkeys(Path(passage.metadata["source"]).stem for passage in found))[:n]
 
 
@@ -117,7 +133,7 @@ def run_rulebook(folder: Path, data: Path) -> dict[str, float]:
 
 
 def _place(library: Library, question: str, mode: str, source: str, article: str, rule: str) -> int:
-    for place, passage in enumerate(library.search(question, k=6, mode=mode)):
+    for place, passage in enumerate(ranked(library, question, mode, 6)):
         number = re.search(article, passage.metadata.get("heading", ""))
         if passage.metadata["source"] == source and number and number[1] == rule:
             return place

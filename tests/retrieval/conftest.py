@@ -1,10 +1,11 @@
 """Embeddings that cost nothing and count, and folders of documents to sync."""
 
-import hashlib
 import io
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from langchain_core.embeddings import Embeddings
 from pypdf import PdfWriter
@@ -14,7 +15,7 @@ from retrieval import Library
 
 
 class Counting(Embeddings):
-    """A text's vector counts its letters, so that texts alike in letters are near; keeps the texts it was given."""
+    """A text's vector is the sum of its words' (each a random one, the word is the seed); keeps the texts it was given."""
 
     name = "counting"
 
@@ -29,11 +30,13 @@ class Counting(Embeddings):
         return [self.embed_query(text) for text in texts]
 
     def embed_query(self, text: str) -> list[float]:
-        counts = [1e-3] * 64
-        for word in text.lower().split():
-            counts[hashlib.sha256(word.strip(".,?!#").encode()).digest()[0] % 64] += 1
-        length = sum(count * count for count in counts) ** 0.5
-        return [count / length for count in counts]
+        words = [word.strip(".,?!#") for word in text.lower().split()]
+        return [float(x) for x in sum((_word(word) for word in words), np.full(64, 1e-3))]
+
+
+@cache
+def _word(word: str) -> np.ndarray:
+    return np.random.default_rng(list(word.encode())).standard_normal(64)
 
 
 @pytest.fixture

@@ -39,7 +39,8 @@ def many(tmp_path):
     folder.mkdir()
     for n in range(150):
         (folder / f"{n:03}.md").write_text(
-            "".join(f"# Part {part}\n\nDocument d{n}p{part} about boat{n}.\n\n" for part in range(3)) + "filler " * 300
+            "".join(f"# Part {part}\n\nDocument d{n}p{part} about boat{n}.\n\n" for part in range(3))
+            + f"filler{n} " * 250
         )
     return folder
 
@@ -70,7 +71,7 @@ def test_what_a_killed_sync_leaves_is_mended_by_the_next(tmp_path, many, countin
             path.write_text(path.read_text().replace("boat", "ship"))
         library.sync(many)
     for path in many.iterdir():
-        path.write_text(path.read_text().replace("ship", "boat").replace("filler ", "other "))
+        path.write_text(path.read_text().replace("ship", "boat").replace("filler", "other"))
     writer = start(tmp_path, many)
     lines(writer, 1 + draw.randrange(40, 140))
     time.sleep(draw.random() * 0.05)

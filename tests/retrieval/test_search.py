@@ -17,7 +17,7 @@ def filled(library, docs):
 
 
 def test_a_passage_says_where_it_stands(filled):
-    (passage,) = filled.search("When does the pool open?", k=1)
+    (passage,) = filled.search("The pool opens at nine.", k=1)
     assert passage.metadata == {SOURCE: "pool.md", START: 0, END: 31, HEADING: "Pool"}
     assert passage.text == filled.text("pool.md")[0:31] == "# Pool\n\nThe pool opens at nine."
 
@@ -67,6 +67,7 @@ def test_where_chooses_among_sources_and_headings(filled):
         ({"query": "  "}, "the question is empty"),
         ({"query": "x", "k": 0}, "k is 0; give the number of passages"),
         ({"query": "x", "mode": "vectr"}, "mode 'vectr' is unknown; use hybrid, dense, keyword"),
+        ({"query": "x", "where": {"page": {"$gt": 3}}}, r"where has \{'\$gt': 3\} for page; give a value, or a list"),
         ({"query": "x", "where": {"sorce": "a"}}, "where has 'sorce'.*did you mean 'source'"),
     ],
 )
@@ -78,6 +79,11 @@ def test_a_call_that_cannot_be_meant_is_refused(library, call, message):
 def test_a_retriever_with_a_wrong_mode_is_refused_when_it_is_made(library):
     with pytest.raises(UsageError, match=r"mode 'keywords' is unknown.*did you mean 'keyword'"):
         library.as_retriever(mode="keywords")
+
+
+def test_more_than_there_is_and_none_of_what_there_is(filled):
+    assert len(filled.search("the pool", k=10**12)) == 3  # the Korean one has no vector and no word of it
+    assert filled.search("the pool", where={"source": []}) == filled.search("the pool", where={"source": "no.md"}) == []
 
 
 def test_an_empty_library_finds_nothing(library):
@@ -118,13 +124,13 @@ def test_hybrid_adds_standard_scores():
     # four passages: the words' scores are 0.9 0.1 0 0 with mean 0.25, deviation sqrt(0.1425); the cosines' mean 0.6, deviation sqrt(0.08/3)
     words = {id: (score - 0.25) / 0.1425**0.5 for id, score in {1: 0.9, 2: 0.1, 3: 0, 4: 0}.items()}
     meaning = {2: 0.2 / (0.08 / 3) ** 0.5, 3: 0.0, 4: -0.2 / (0.08 / 3) ** 0.5, 1: 0.0}
-    assert fused(keyword, dense, passages=4) == pytest.approx(
+    assert fused(keyword, dense, candidates=4) == pytest.approx(
         {id: 0.35 * words[id] + meaning[id] for id in (1, 2, 3, 4)}
     )
 
 
 def test_hybrid_without_vectors_is_keyword():
-    assert fused({5: 0.4}, {}, passages=9) == {5: 0.4}
+    assert fused({5: 0.4}, {}, candidates=9) == {5: 0.4}
 
 
 def test_a_rare_word_outweighs_meaning(library, tmp_path):
