@@ -12,7 +12,7 @@ GROUPS = ("demonstrations", "ranked", "unseen")
 COLUMNS = ("exact", "sampled_exact", "judged", "reward", "kl", "entropy", "distinct_2")
 _STYLE = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent) }
-body { font: 16px/1.6 system-ui, "Noto Sans KR", "Noto Sans CJK KR", sans-serif; max-width: 62rem; margin: 2.5rem auto; padding: 0 1.2rem }
+body { font: 16px/1.6 system-ui, "Noto Sans KR", "Noto Sans CJK KR", sans-serif; max-width: 76rem; margin: 2.5rem auto; padding: 0 1.2rem }
 h1 { font-size: 1.5rem; line-height: 1.3 } h2 { font-size: 1.1rem; margin-top: 2.2rem }
 .scroll { overflow-x: auto } table { border-collapse: collapse; width: 100%; font-size: .92rem }
 th, td { padding: .35rem .7rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top }

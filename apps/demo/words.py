@@ -13,7 +13,7 @@ WORDS = {
         "rank": "   {k} answers are sampled for each ranked question; the labeler that ranks them is played by a rule that "
         "prefers an answer that names the article it rests on.",
         "rm": "   Reward model: it learns the labeler's order.",
-        "rm_done": "   On rankings that it never saw, it puts {accuracy:.0%} of {pairs} pairs in the labeler's order (chance: 50%).",
+        "rm_done": "   On rankings that it never saw, the reward model puts {accuracy:.0%} of {pairs} pairs in the labeler's order (chance: 50%).",
         "ppo": "   PPO: the SFT model learns to please the reward model, held near its start by a KL penalty.",
         "measure": "   Every model is measured on the three groups.",
         "named": "   -> {name}",
@@ -57,7 +57,7 @@ WORDS = {
         "rank": "   순위 질문마다 답을 {k}개씩 뽑습니다. 순위를 매기는 사람은 규칙이 대신합니다: "
         "근거가 되는 조항을 밝힌 답을 더 좋게 봅니다.",
         "rm": "   보상 모델: 순위를 매긴 순서를 배웁니다.",
-        "rm_done": "   처음 보는 순위에서 {pairs}쌍 중 {accuracy:.0%}의 순서를 맞혔습니다(우연이면 50%).",
+        "rm_done": "   보상 모델은 처음 보는 순위에서 {pairs}쌍 중 {accuracy:.0%}의 순서를 맞혔습니다(우연이면 50%).",
         "ppo": "   PPO: SFT 모델이 보상 모델의 점수를 높이도록 배웁니다. KL 벌점이 처음 모습에서 멀어지지 않게 붙듭니다.",
         "measure": "   모든 모델을 세 묶음에서 재어 봅니다.",
         "named": "   -> {name}",
