@@ -91,6 +91,8 @@ def _load(source: str, stamp: int, device: str | None, dtype: str) -> Loaded:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from chains.models import linear
+
     with quiet(bars=not Path(source).is_dir()):  # a download shows how far it is
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
@@ -108,7 +110,9 @@ def _load(source: str, stamp: int, device: str | None, dtype: str) -> Loaded:
         raise MachineError(
             f"the weights of {source} are not whole: {sorted(report['missing_keys'])[0]} is missing; get the model again"
         )
-    return Loaded(model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval(), tokenizer)
+    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    linear.accelerate(model, keep=False)
+    return Loaded(model, tokenizer)
 
 
 def _cannot_load(source: str, error: Exception) -> UsageError:
