@@ -7,14 +7,17 @@ seconds, the answers, and the most memory it had taken above the loaded model. I
 nothing here may import the product before that side is asked for.
 """
 
+import ctypes
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
 SIDES = {
     "ours": "tests.bench.side_ours",
     "transformers": "tests.bench.side_transformers",
@@ -56,6 +59,7 @@ def main() -> None:
     spec = json.loads(sys.argv[1])
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints is no answer
+    ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)  # a stopped process would outlive its parent
     os.sched_setaffinity(0, spec["cores"])
 
     def say(row: dict[str, Any]) -> None:

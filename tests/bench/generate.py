@@ -8,6 +8,7 @@ streams     64 answers streamed at once: failures, the slowest stream, the gaps 
 
 Models: S (14 M) and M (100 M), random from a seed (models.py). Each library runs in processes pinned to the same cores, at its best setting, in turn, A B A B;
 a ratio is of the same round, above 1 where ours is better. Answers are compared first with those of transformers in fp32: where ours differ in fp32 no ratio is printed.
+In bf16 answers part at near ties, so the share that is equal is printed, and each token is judged after the text before it.
 The other libraries have an environment of their own (peers.txt), made by --setup or at first use.
 """
 
@@ -32,6 +33,8 @@ MODES = {
 
 def main() -> None:
     given = _arguments()
+    if sys.platform != "linux":
+        sys.exit("this benchmark pins, stops and measures processes as Linux does; run it there")
     if given.setup:
         return peers.setup(given.peers)
     if given.quick:
@@ -53,13 +56,25 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("modes", nargs="*", choices=[*MODES, []], metavar="MODE")
     parser.add_argument("--models", nargs="+", choices=["S", "M"], default=["S", "M"])
     parser.add_argument("--dtypes", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
-    parser.add_argument("--ours", nargs="+", choices=throughput.OURS, default=["engine", "batch"])
+    parser.add_argument(
+        "--ours",
+        nargs="+",
+        choices=throughput.OURS,
+        default=["engine", "batch"],
+        help="our ways of throughput and memory: a call of the engine, of llm.batch, or llm.ainvoke for all at once",
+    )
     names = ", ".join(throughput.PEERS)
-    parser.add_argument("--only", nargs="+", choices=throughput.PEERS, metavar="PEER", help=f"of: {names}")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=throughput.PEERS,
+        metavar="PEER",
+        help=f"the peers of throughput and memory, all of these by default: {names}",
+    )
     parser.add_argument("--threads", type=int, choices=[1, 2], default=1)
     parser.add_argument("--cores", type=int, nargs="+", help="the cores to run on; by default the last ones")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--limit", type=int, default=32, help="how many of the 32 requests")
+    parser.add_argument("--rounds", type=int, default=5, help="of throughput and latency; memory and streams take one")
+    parser.add_argument("--limit", type=int, default=32, help="how many of the 32 requests of throughput and memory")
     parser.add_argument("--cache", type=Path, default=cache, help="the folder for the models and the log")
     parser.add_argument("--peers", type=Path, help="the folder of the peers' environment; by default in the cache")
     parser.add_argument("--setup", action="store_true", help="make the peers' environment and stop")

@@ -28,7 +28,12 @@ def folder(cache: Path, name: str) -> Path:
         making.mkdir(parents=True)
         with quiet(bars=False):
             _make(name, making)
-        making.rename(target)
+        try:
+            making.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+            shutil.rmtree(making)  # another run has made it meanwhile
     return target
 
 
@@ -51,14 +56,19 @@ def _make(name: str, target: Path) -> None:
     text = corpus.text()
     size = {"S": 8192, "M": 32000}[name]
     words = tokenizer(text, size, {"S": 512, "M": 4096}[name])
-    ends = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": words.pad_token_id, "initializer_range": SPREAD}
+    ends: dict[str, Any] = {
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "pad_token_id": words.pad_token_id,
+        "initializer_range": SPREAD,
+    }
     torch.manual_seed(SEED)
     if name == "S":
-        dropouts = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+        dropouts: dict[str, Any] = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
         config = GPT2Config(vocab_size=size, n_positions=512, n_embd=384, n_layer=6, n_head=6, **dropouts, **ends)
         model: Any = GPT2LMHeadModel(config)
     else:
-        sizes = {
+        sizes: dict[str, Any] = {
             "hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 12,
             "num_key_value_heads": 4, "max_position_embeddings": 4096, "tie_word_embeddings": True,
         }  # fmt: skip

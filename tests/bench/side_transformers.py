@@ -70,40 +70,41 @@ class Batches(_Side):
 class Continuous(_Side):
     def __init__(self, spec: dict[str, Any]) -> None:
         super().__init__(spec)
+        self.manager: Any = None
+
+    def warm(self) -> None:
+        self._start()
+        super().warm()
+
+    def _start(self) -> None:
+        """Start the thread that serves; it ends with the process."""
         from transformers import ContinuousBatchingConfig
 
         tokens = sum(len(row["ids"]) + row["max_tokens"] for row in self.requests)
-        self.config = ContinuousBatchingConfig(
+        config = ContinuousBatchingConfig(
             page_size=PAGE,
             num_blocks=-(-tokens // PAGE) + len(self.requests),
             max_batch_tokens=512,
             max_requests_per_batch=self.slots,
             use_cuda_graph=False,
         )
-        self.generation = GenerationConfig(do_sample=False, eos_token_id=-1, pad_token_id=self.tokenizer.pad_token_id, max_new_tokens=models.NEW[1])  # fmt: skip
+        pad = self.tokenizer.pad_token_id
+        how = GenerationConfig(do_sample=False, eos_token_id=-1, pad_token_id=pad, max_new_tokens=models.NEW[1])
+        self.manager = self.model.init_continuous_batching(generation_config=how, continuous_batching_config=config)
+        self.manager.start()
 
     def work(self, requests: list[Row]) -> list[Any]:
-        manager = self.model.init_continuous_batching(
-            generation_config=self.generation, continuous_batching_config=self.config
-        )
-        manager.start()
-        try:
-            names = [
-                manager.add_request(input_ids=row["ids"], max_new_tokens=row["max_tokens"], request_id=str(place))
-                for place, row in enumerate(requests)
-            ]
-            done: dict[str, list[int]] = {}
-            while len(done) < len(names):
-                result = manager.get_result(timeout=1)
-                if result is None and not manager.is_running():
-                    raise RuntimeError("transformers' continuous batching stopped by itself")
-                if result is not None and result.error:
-                    raise RuntimeError(result.error)
-                if result is not None and result.is_finished():
-                    done[result.request_id] = list(result.generated_tokens)
-            return [done[name] for name in names]
-        finally:
-            manager.stop(block=True)
+        names = [self.manager.add_request(input_ids=row["ids"], max_new_tokens=row["max_tokens"]) for row in requests]
+        done: dict[str, list[int]] = {}
+        while len(done) < len(names):
+            result = self.manager.get_result(timeout=1)
+            if result is None and not self.manager.is_running():
+                raise RuntimeError("transformers' continuous batching stopped by itself")
+            if result is not None and result.error:
+                raise RuntimeError(result.error)
+            if result is not None and result.is_finished():
+                done[result.request_id] = list(result.generated_tokens)
+        return [done[name] for name in names]
 
 
 class LangChain(_Side):

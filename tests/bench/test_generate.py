@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import models, streams, throughput
+from tests.bench import models, reference, streams, throughput
 from tests.bench.compare import Side, agreement, alternate, comparison
 
 ROOT = Path(__file__).parents[2]
@@ -61,24 +61,43 @@ def test_agreement_counts_what_comes_before_the_first_difference():
     assert agreement(["abcdef"], ["abc"]) == 1.0  # past the limit
 
 
-def test_a_fast_wrong_answer_gets_no_ratio(small, cache, monkeypatch, capsys):
-    asked = models.requests(small, 2)
-    right = [{"ids": list(range(r["max_tokens"])), "text": ""} for r in asked]
-    wrong = [[*answer["ids"][:-1], -1] for answer in right]
+@pytest.fixture
+def compared(small, cache, monkeypatch, capsys):
+    """Compare given answers of ours with the right ones, in a dtype, and return the row."""
+    base = {"folder": small, "threads": 1, "cores": [0], "limit": 2, "cache": cache, "rounds": 1, "json": True}
+    given = Namespace(**base, ours=["engine"], only=["transformers one"], foreign="")
+    right = [answer["ids"] for answer in reference.answers(small, 2, 1)]
 
-    def answered(sides, rounds, log, tell):
-        for side in sides:
-            answers = wrong if side.spec["side"] == "ours" else [answer["ids"] for answer in right]
-            side.runs.append({"wall_s": 1.0, "cpu_s": 1.0, "extra_mb": 1.0, "answers": answers})
+    def row(change, dtype):
+        def answered(sides, rounds, log, tell):
+            for side in sides:
+                answers = list(map(change, right)) if side.spec["side"] == "ours" else right
+                side.runs.append({"wall_s": 1.0, "cpu_s": 1.0, "extra_mb": 1.0, "answers": answers})
 
-    monkeypatch.setattr(throughput, "alternate", answered)
-    monkeypatch.setattr(throughput.reference, "answers", lambda *given: right)
-    given = Namespace(folder=small, threads=1, cores=[0], limit=2, ours=["engine"], only=["transformers one"], foreign="", cache=cache, rounds=1, json=True)  # fmt: skip
-    throughput.run(given, "S", "fp32")
-    row = json.loads(capsys.readouterr().out)
+        monkeypatch.setattr(throughput, "alternate", answered)
+        throughput.run(given, "S", dtype)
+        return json.loads(capsys.readouterr().out)
+
+    return row
+
+
+def test_right_answers_get_a_ratio(compared):
+    assert compared(lambda ids: ids, "fp32")["ratio"] == 1.0
+
+
+def test_one_wrong_token_in_fp32_gets_no_ratio(compared):
+    row = compared(lambda ids: [*ids[:-1], ids[-1] ^ 1], "fp32")
     assert "ratio" not in row and "engine" in row["not_compared"]
-    throughput.run(given, "S", "bf16")  # where only the beginnings must agree
-    assert json.loads(capsys.readouterr().out)["ratio"] == 1.0
+
+
+def test_one_near_tie_in_bf16_still_gets_a_ratio(compared):
+    row = compared(lambda ids: [*ids[:-1], ids[-1] ^ 1], "bf16")
+    assert row["ratio"] == 1.0 and 0.9 < row["equal_ours"] < row["equal_theirs"] == 1.0
+
+
+def test_nonsense_in_bf16_gets_no_ratio(compared):
+    row = compared(lambda ids: [*ids[:3], *[7] * (len(ids) - 3)], "bf16")
+    assert "ratio" not in row and "engine" in row["not_compared"]
 
 
 def test_a_side_that_cannot_load_says_why_and_the_others_run(small, tmp_path):
@@ -92,13 +111,13 @@ def test_evenness_of_streams():
     rows = [
         {"began": 0.0, "times": [1.0, 2.0, 4.0], "failure": ""},
         {"began": 0.0, "times": [1.0, 1.5, 2.0], "failure": ""},
-        {"began": 1.0, "times": [2.0, 2.5, 3.0], "failure": ""},
+        {"began": 1.0, "times": [2.0, 2.5, 4.0], "failure": ""},
         {"began": 0.0, "times": [1.0], "failure": "ValueError()"},
     ]
     facts = streams.evenness(rows)
     assert (facts["streams"], facts["failed"], facts["failure"]) == (4, 1, "ValueError()")
-    assert facts["slowest_to_median"] == 2.0
-    assert (facts["gap_p50_ms"], facts["gap_p99_ms"]) == (500.0, 2000.0)
+    assert facts["slowest_to_median"] == 1.33
+    assert (facts["gap_p50_ms"], facts["gap_p99_ms"]) == (1000.0, 2000.0)
 
 
 def test_the_quick_run_prints_a_comparison(cache, small):
