@@ -4,11 +4,17 @@ A row's place in the list is its slot, so that what decodes is always the first 
 is ready to decode changes places with another.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
 import torch
 
-from chains.models.kv import Part, Slot, Slots, path_length
-from chains.models.packed import Decoding
+from chains.models.kv import Part, Path, Slots, path_length
+from chains.models.packed import Block
 from chains.models.row import Row
+
+ROUND = 32
+"""What a block of prompts sees is rounded up to this: products of few different shapes are planned once."""
 
 
 class Bank:
@@ -53,35 +59,85 @@ class Bank:
             self.rows[gap] = self.rows[last]
         return last
 
-    def place(self, row: Row) -> Slot:
-        """Return where a row's keys and values go."""
-        return Slot(self.slots, self.rows.index(row))
-
-    def decode(self, first: int, count: int, start: int, device: torch.device) -> Decoding:
+    def decode(self, first: int, count: int, start: int, device: torch.device) -> Block:
         """Return the forward of `count` decoding rows from `first` on, whose tokens are the step's from `start` on."""
         rows = self.rows[first : first + count]
         self.slots.ensure(len(self.rows), max(row.own for row in rows) + 1)
-        return Decoding(
-            start,
-            start + count,
+        return Block(
             self.slots,
             first,
-            torch.tensor([row.own for row in rows], device=device),
-            torch.tensor([path_length(row.path) for row in rows], device=device),
-            _groups(rows, device),
+            torch.arange(first, first + count, device=device),
+            torch.arange(start, start + count, device=device)[:, None],
+            torch.tensor([[row.own] for row in rows], device=device),
+            torch.tensor([[path_length(row.path)] for row in rows], device=device),
+            _groups([row.path for row in rows], device),
+            self.slots.capacity,
         )
 
 
-def _groups(rows: list[Row], device: torch.device) -> list[tuple[torch.Tensor | None, Part, int]]:
+@dataclass(frozen=True)
+class Piece:
+    """Tokens of one prompt that are read now: `count` from the step's `start` on, into `slot` from its token `at` on."""
+
+    slots: Slots
+    slot: int
+    path: Path
+    start: int
+    count: int
+    at: int
+
+
+LONGEST = 256
+"""A prompt's tokens are read so many at a time: what they see grows with each block, and the scores stay small."""
+MOST_SCORES = 2**18
+"""Of a block, for each head."""
+
+
+def blocks(pieces: list[Piece], device: torch.device) -> Iterator[Block]:
+    """Yield the forward of the pieces: together those that lie in one bank and are about as long, the longer ones in several blocks."""
+    rounds: dict[int, list[Piece]] = {}
+    for piece in pieces:
+        for number, first in enumerate(range(0, piece.count, LONGEST)):
+            cut = replace(
+                piece, start=piece.start + first, at=piece.at + first, count=min(LONGEST, piece.count - first)
+            )
+            rounds.setdefault(number, []).append(cut)
+    for _, together in sorted(rounds.items()):
+        alike: dict[tuple[int, int], list[Piece]] = {}
+        for piece in together:
+            alike.setdefault((id(piece.slots), (piece.count - 1).bit_length()), []).append(piece)
+        for group in alike.values():
+            widest, seen = max(p.count for p in group), max(p.at + p.count for p in group)
+            most = max(1, MOST_SCORES // (widest * seen))
+            for first in range(0, len(group), most):
+                yield _reading(group[first : first + most], device)
+
+
+def _reading(pieces: list[Piece], device: torch.device) -> Block:
+    widest, seen = max(piece.count for piece in pieces), max(piece.at + piece.count for piece in pieces)
+    steps = torch.arange(widest)[None].minimum(torch.tensor([[piece.count - 1] for piece in pieces]))  # (R, n)
+    return Block(
+        pieces[0].slots,
+        None,
+        torch.tensor([piece.slot for piece in pieces], device=device),
+        (steps + torch.tensor([[piece.start] for piece in pieces])).to(device),
+        (steps + torch.tensor([[piece.at] for piece in pieces])).to(device),
+        torch.tensor([[path_length(piece.path)] for piece in pieces], device=device),
+        _groups([piece.path for piece in pieces], device),
+        min(pieces[0].slots.capacity, -(-seen // ROUND) * ROUND),
+    )
+
+
+def _groups(paths: list[Path], device: torch.device) -> list[tuple[torch.Tensor | None, Part, int]]:
     """Return each piece of the rows' paths with the rows that have it."""
     found: dict[tuple[int, int, int], tuple[list[int], Part]] = {}
-    for place, row in enumerate(rows):
+    for place, path in enumerate(paths):
         start = 0
-        for part in row.path:
+        for part in path:
             places, _ = found.setdefault((id(part.segment), part.length, start), ([], part))
             places.append(place)
             start += part.length
     return [
-        (None if len(places) == len(rows) else torch.tensor(places, device=device), part, start)
+        (None if len(places) == len(paths) else torch.tensor(places, device=device), part, start)
         for (_, _, start), (places, part) in found.items()
     ]

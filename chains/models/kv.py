@@ -7,7 +7,6 @@ layers may differ in heads and widths. Shapes: S slots, KH key heads, C capacity
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 
@@ -17,28 +16,12 @@ GRAIN = 64
 """Slots grow by so many tokens at a time, and hold hardly more than the longest of their rows: a product reads them whole and unmoved."""
 
 
-class Place(Protocol):
-    """Somewhere a sequence's keys and values are written in order."""
-
-    def put(
-        self, layer: int, at: int, keys: torch.Tensor, values: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]: ...
-
-
 class Segment:
     """The keys and values of `length` tokens in a row, which nothing changes once they are written."""
 
     def __init__(self, length: int) -> None:
         self.length = length
-        self.layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def put(self, layer: int, at: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write (KH, n, D) keys and (KH, n, Dv) values from token `at` on; return all that are there so far."""
-        if layer not in self.layers:
-            self.layers[layer] = tuple(
-                part.new_zeros(part.shape[0], self.length, part.shape[2]) for part in (keys, values)
-            )  # type: ignore[assignment]
-        return _put(self.layers[layer], at, keys, values)
+        self.slots = Slots(1, length)
 
 
 @dataclass(frozen=True)
@@ -50,8 +33,8 @@ class Part:
 
     def layer(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return its (KH, length, D) keys and (KH, length, Dv) values."""
-        keys, values = self.segment.layers[layer]
-        return keys[:, : self.length], values[:, : self.length]
+        keys, values = self.segment.slots.layers[layer]
+        return keys[0, :, : self.length], values[0, :, : self.length]
 
 
 Path = tuple[Part, ...]
@@ -77,33 +60,34 @@ def cut(path: Path, length: int) -> Path:
 def joined(path: Path) -> Path:
     """Return a path as one piece, copied."""
     whole = Segment(path_length(path))
-    for layer in path[0].segment.layers:
-        at = 0
-        for part in path:
-            whole.put(layer, at, *part.layer(layer))
-            at += part.length
+    whole.slots.fill(0, path)
     return (Part(whole, whole.length),)
 
 
 class Slots:
     """Slots side by side, each with room for `capacity` tokens; both grow as they must."""
 
-    def __init__(self) -> None:
-        self.size = self.capacity = 0
+    def __init__(self, size: int = 0, capacity: int = 0) -> None:
+        self.size = size
+        self.capacity = capacity
         self.layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def ensure(self, slots: int, tokens: int) -> None:
         """Make room for `slots` slots of `tokens` tokens; what they hold stays."""
         if slots <= self.size and tokens <= self.capacity:
             return
-        self.size = max(self.size, min(2 * self.size, slots + GRAIN), slots)
+        if slots > self.size:
+            self.size = max(slots, 2 * self.size)
+        elif slots < self.size // 2:  # many have left: what moves anyway moves into less room
+            self.size = slots
         self.capacity = max(self.capacity, -(-tokens // GRAIN) * GRAIN)
         for layer, pair in self.layers.items():
             self.layers[layer] = (self._grown(pair[0]), self._grown(pair[1]))
 
     def _grown(self, old: torch.Tensor) -> torch.Tensor:
         new = old.new_zeros(self.size, old.shape[1], self.capacity, old.shape[3])
-        new[: old.shape[0], :, : old.shape[2]] = old
+        common = min(self.size, old.shape[0])
+        new[:common, :, : old.shape[2]] = old[:common]
         return new
 
     def layer(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -129,38 +113,25 @@ class Slots:
                 part[other, :, :used] = kept
 
     def fill(self, slot: int, path: Path) -> None:
-        """Copy a path to the beginning of a slot."""
-        for layer in path[0].segment.layers if path else ():
+        """Copy a path to the beginning of a slot, which has room for it."""
+        for layer in path[0].segment.slots.layers if path else ():
             at = 0
             for part in path:
-                self.put(slot, layer, at, *part.layer(layer))
+                keys, values = part.layer(layer)
+                whole = self.layer(layer, keys, values)
+                for target, source in zip(whole, (keys, values), strict=True):
+                    target[slot, :, at : at + part.length] = source
                 at += part.length
-
-    def put(
-        self, slot: int, layer: int, at: int, keys: torch.Tensor, values: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write (KH, n, D) keys and (KH, n, Dv) values into a slot from token `at` on; return all that it holds so far."""
-        whole_keys, whole_values = self.layer(layer, keys, values)
-        return _put((whole_keys[slot], whole_values[slot]), at, keys, values)
 
     def kept(self, slot: int, used: int) -> Segment:
         """Return a copy of a slot's first `used` tokens."""
         segment = Segment(used)
         for layer, (keys, values) in self.layers.items():
-            segment.put(layer, 0, keys[slot, :, :used], values[slot, :, :used])
+            segment.slots.layers[layer] = (
+                keys[slot : slot + 1, :, :used].clone(),
+                values[slot : slot + 1, :, :used].clone(),
+            )
         return segment
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One slot as a place to write to."""
-
-    slots: Slots
-    index: int
-
-    def put(self, layer: int, at: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write keys and values from token `at` on; return all that the slot holds so far."""
-        return self.slots.put(self.index, layer, at, keys, values)
 
 
 def capacity_for(tokens: int) -> int:
@@ -171,11 +142,3 @@ def capacity_for(tokens: int) -> int:
 def distinct(paths: Iterable[Path]) -> int:
     """Return how many tokens the segments of `paths` hold, each counted once."""
     return sum({id(part.segment): part.segment.length for path in paths for part in path}.values())
-
-
-def _put(
-    whole: tuple[torch.Tensor, torch.Tensor], at: int, keys: torch.Tensor, values: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    end = at + keys.shape[1]
-    whole[0][:, at:end], whole[1][:, at:end] = keys, values
-    return whole[0][:, :end], whole[1][:, :end]

@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -19,45 +20,45 @@ from transformers import AttentionInterface
 
 from chains.errors import ModelError
 from chains.models import adapters, linear
-from chains.models.kv import Part, Path, Place, Segment, Slot, Slots
+from chains.models.kv import Part, Segment, Slots
 
 NAME = "chaintune_packed"
 _locks: "weakref.WeakKeyDictionary[Any, threading.RLock]" = weakref.WeakKeyDictionary()
-MOST_SCORES = 2**24
-"""Attention scores held at once while a prompt is read; more are computed a block of queries at a time."""
 
 
 @dataclass
-class Reading:
-    """A piece of one sequence's prompt: tokens `start` to `end` of the step, written to `place` from its token `at` on."""
+class Block:
+    """Rows of one bank that take about as many tokens each, side by side: those that decode take one, those that read a piece.
 
-    start: int
-    end: int
-    place: Place
-    at: int
-    path: Path
+    The same in every layer of a step; its rows' keys and values are written before they are read.
+    """
 
-
-@dataclass
-class Decoding:
-    """The rows of one capacity that decode: tokens `start` to `end` of the step, one a row, in the order of their slots."""
-
-    start: int
-    end: int
     slots: Slots
-    first: int
-    """The first of the rows' slots."""
-    lengths: torch.Tensor
-    """(A,): own tokens before this one."""
+    first: int | None
+    """The first of the rows' slots where they lie side by side."""
+    rows: torch.Tensor
+    """(R,): the rows' slots."""
+    tokens: torch.Tensor
+    """(R, n): each row's tokens in the step; a row with fewer repeats its last."""
+    at: torch.Tensor
+    """(R, n): where in its slot each goes."""
     before: torch.Tensor
-    """(A,): the tokens of each row's path."""
+    """(R, 1): the tokens of each row's path."""
     groups: list[tuple[torch.Tensor | None, Part, int]]
     """The pieces of the rows' paths: which rows (None: all), the piece, and the position of its first token."""
+    seen: int
+    """How many of a slot's tokens any row sees."""
 
-    def hide(self) -> None:
-        """Say once a step which keys no layer sees: those that are not there yet."""
-        others = torch.arange(self.slots.capacity, device=self.lengths.device)
-        self.hidden = others > self.lengths[:, None, None, None]  # (A, 1, 1, T)
+    @cached_property
+    def hidden(self) -> torch.Tensor:
+        """True where a token is not seen because it is later or not there, (R, 1, 1, n, T)."""
+        return torch.arange(self.seen, device=self.at.device) > self.at[:, None, None, :, None]
+
+    def mine(self, whole: torch.Tensor) -> torch.Tensor:
+        """Return what the rows see of a layer's keys or values (S, KH, C, D): (R, KH, T, D)."""
+        if self.first is None:
+            return whole[self.rows, :, : self.seen]
+        return whole[self.first : self.first + len(self.rows), :, : self.seen]
 
 
 @dataclass
@@ -67,15 +68,12 @@ class Step:
     ids: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     wanted: list[int] = field(default_factory=list)
-    readings: list[Reading] = field(default_factory=list)
-    decodings: list[Decoding] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
 
 
 def forward(model: Any, step: Step, adapter: str | None = None) -> torch.Tensor:
     """Return the logits (len(step.wanted), V); keys and values are written to the step's places."""
     device = model.device
-    for decoding in step.decodings:
-        decoding.hide()
     with _attending(model), adapters.active(model, adapter), linear.serving():
         out = model(
             input_ids=torch.tensor([step.ids], device=device),
@@ -91,20 +89,24 @@ def forward(model: Any, step: Step, adapter: str | None = None) -> torch.Tensor:
 def serves(model: Any) -> str | None:
     """Return why a packed forward of this model cannot be trusted, or None where its logits are those of the model's own forward."""
     ids = [token % model.config.get_text_config().vocab_size for token in (11, 7, 5, 13, 3, 2)]
-    first, slots = Segment(3), Slots()
-    slots.ensure(2, 8)
-    path = (Part(first, 3),)
+    first, slots = Segment(3), Slots(2, 8)
+    path = Part(first, 3)
+
+    def block(slots: Slots, tokens: list[list[int]], at: list[list[int]], before: list[int], shared: bool) -> Block:
+        number = lambda values: torch.tensor(values, device=model.device)  # noqa: E731
+        groups = [(number([0]), path, 0)] if shared else []
+        rows = number(range(len(tokens)))
+        return Block(slots, 0, rows, number(tokens), number(at), number(before)[:, None], groups, slots.capacity)
+
     with torch.inference_mode():
         try:
             with alone(model), adapters.active(model, None):
                 expected = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0]
-            forward(model, Step(ids[:3], [0, 1, 2], [], [Reading(0, 3, first, 0, ())]))
-            two = [Reading(0, 2, Slot(slots, 0), 0, path), Reading(2, 4, Slot(slots, 1), 0, ())]
-            read = forward(model, Step(ids[3:5] + ids[:2], [3, 4, 0, 1], [1, 3], two))
-            lengths, before = torch.tensor([2, 2], device=model.device), torch.tensor([3, 0], device=model.device)
-            group = (torch.tensor([0], device=model.device), path[0], 0)
-            both = Decoding(0, 2, slots, 0, lengths, before, [group])
-            said = forward(model, Step([ids[5], ids[2]], [5, 2], [0, 1], [], [both]))
+            forward(model, Step(ids[:3], [0, 1, 2], [], [block(first.slots, [[0, 1, 2]], [[0, 1, 2]], [0], False)]))
+            two = block(slots, [[0, 1], [2, 3]], [[0, 1], [0, 1]], [3, 0], True)
+            read = forward(model, Step(ids[3:5] + ids[:2], [3, 4, 0, 1], [1, 3], [two]))
+            both = block(slots, [[0], [1]], [[2], [2]], [3, 0], True)
+            said = forward(model, Step([ids[5], ids[2]], [5, 2], [0, 1], [both]))
         except Exception as error:  # code of any model: whatever it raises, it is run another way
             return f"a packed forward fails: {type(error).__name__}: {error}"
     found, wanted = torch.cat([read, said]).float(), expected[[4, 1, 5, 2]].float()
@@ -157,15 +159,9 @@ def _attention(
     if packed_step is None or s_aux is not None:
         raise ModelError(f"{type(module).__name__} needs more of its attention than a packed forward gives")
     how = _How(scaling or query.shape[-1] ** -0.5, sliding_window, softcap)
-    out = query.new_empty(query.shape[2], query.shape[1], value.shape[3])  # (N, H, Dv)
-    for reading in packed_step.readings:
-        tokens = slice(reading.start, reading.end)
-        out[tokens] = _read(module.layer_idx, query[0, :, tokens], key[0, :, tokens], value[0, :, tokens], reading, how)
-    for decoding in packed_step.decodings:
-        tokens = slice(decoding.start, decoding.end)
-        out[tokens] = _decode(
-            module.layer_idx, query[0, :, tokens], key[0, :, tokens], value[0, :, tokens], decoding, how
-        )
+    out = query.new_zeros(query.shape[2], query.shape[1], value.shape[3])  # (N, H, Dv)
+    for block in packed_step.blocks:
+        out[block.tokens] = _attend_block(module.layer_idx, query[0], key[0], value[0], block, how)
     return out[None], None
 
 
@@ -192,11 +188,9 @@ class _How:
             scores = torch.tanh(scores / self.softcap) * self.softcap
         return scores if hidden is None else scores.masked_fill_(hidden, -torch.inf)
 
-    def hidden(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor | None:
-        """Return True where the token at position `queries` (..., M, 1) may not see the one at `keys` (..., 1, T); None: sees all."""
-        if self.window is None:
-            return None
-        return keys <= queries - self.window
+    def far(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor | None:
+        """Return True where the token at position `queries` may not see the one at `keys`, for its distance; None: it sees all."""
+        return None if self.window is None else keys <= queries - self.window
 
 
 @dataclass
@@ -232,100 +226,47 @@ def _join(pieces: Sequence[_Piece]) -> torch.Tensor:
     return out
 
 
-def _read(
-    layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, reading: Reading, how: _How
+def _attend_block(
+    layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, block: Block, how: _How
 ) -> torch.Tensor:
-    """Return (n, H, Dv) for a prompt's n tokens: they see the path, what the place holds, and each other up to themselves."""
-    heads, n, width = query.shape
-    kv_heads = key.shape[0]
-    keys, values = reading.place.put(layer, reading.at, key, value)  # (KH, T, D)
-    before = sum(part.length for part in reading.path)
-    grouped = query.reshape(kv_heads, heads // kv_heads, n, width)
-    block = max(1, MOST_SCORES // (heads * (before + keys.shape[1])))
-    blocks = [
-        _read_block(layer, grouped[:, :, first : first + block], keys, values, reading, before, first, how)
-        for first in range(0, n, block)
-    ]
-    return torch.cat(blocks, dim=2).reshape(heads, n, value.shape[2]).transpose(0, 1)
-
-
-def _read_block(
-    layer: int,
-    query: torch.Tensor,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    reading: Reading,
-    before: int,
-    first: int,
-    how: _How,
-) -> torch.Tensor:
-    kv_heads, groups, n, width = query.shape
-    rows = query.reshape(kv_heads, groups * n, width)
-    seen = reading.at + first + n
-    keys, values = keys[:, :seen], values[:, :seen]
-    own = torch.arange(seen - n, seen, device=query.device)[:, None]  # (n, 1)
-    others = torch.arange(seen, device=query.device)[None]  # (1, T)
-    hidden = others > own
-    if (outside := how.hidden(own, others)) is not None:
-        hidden = hidden | outside
-    scores = how.scores(rows, keys, hidden.repeat(groups, 1))
-    if not reading.path:
-        return _attend(scores, values).view(kv_heads, groups, n, -1)
-    pieces = [_piece(scores, values)]
-    start = 0
-    for part in reading.path:
-        part_keys, part_values = part.layer(layer)
-        positions = torch.arange(start, start + part.length, device=query.device)[None]
-        far = how.hidden(own + before, positions)
-        scores = how.scores(rows, part_keys, None if far is None else far.repeat(groups, 1))
-        pieces.append(_piece(scores, part_values))
-        start += part.length
-    return _join(pieces).view(kv_heads, groups, n, -1)
-
-
-def _decode(
-    layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, decoding: Decoding, how: _How
-) -> torch.Tensor:
-    """Return (A, H, Dv) for one token of each row: it sees its path, its own tokens and itself."""
-    heads, count, width = query.shape
-    kv_heads = key.shape[0]
-    keys, values = decoding.slots.layer(layer, key, value)  # (S, KH, C, D)
-    rows = torch.arange(decoding.first, decoding.first + count, device=query.device)
-    keys[rows, :, decoding.lengths] = key.transpose(0, 1)
-    values[rows, :, decoding.lengths] = value.transpose(0, 1)
-    grouped = query.transpose(0, 1).reshape(count, kv_heads, heads // kv_heads, width)  # (A, KH, G, D)
-    mine = slice(decoding.first, decoding.first + count)
-    keys, values = keys[mine], values[mine]
-    hidden = decoding.hidden
-    if how.window is not None:
-        others = torch.arange(keys.shape[2], device=query.device)
-        hidden = hidden | (others <= decoding.lengths[:, None, None, None] - how.window)
-    scores = how.scores(grouped, keys, hidden)
-    if not decoding.groups:
-        return _attend(scores, values).reshape(count, heads, -1)
-    pieces = [_piece(scores, values)]
-    pieces += [_shared(layer, grouped, decoding, group, how) for group in decoding.groups]
-    return _join(pieces).reshape(count, heads, -1)
+    """Return (R, n, H, Dv) for a block's tokens: each sees its row's path, its row's own tokens before it, and itself."""
+    (rows, n), heads, kv_heads = block.tokens.shape, query.shape[0], key.shape[0]
+    keys, values = block.slots.layer(layer, key, value)  # (S, KH, C, D)
+    keys[block.rows[:, None], :, block.at] = key[:, block.tokens].permute(1, 2, 0, 3)
+    values[block.rows[:, None], :, block.at] = value[:, block.tokens].permute(1, 2, 0, 3)
+    asked = query[:, block.tokens].unflatten(0, (kv_heads, heads // kv_heads))  # (KH, G, R, n, D)
+    asked = asked.permute(2, 0, 1, 3, 4).reshape(rows, kv_heads, -1, query.shape[2])  # (R, KH, G n, D)
+    hidden = block.hidden
+    if (far := how.far(block.at[:, None, None, :, None], torch.arange(block.seen, device=query.device))) is not None:
+        hidden = hidden | far
+    hidden = hidden.expand(-1, -1, heads // kv_heads, -1, -1).flatten(2, 3)  # (R, 1, G n, T)
+    scores = how.scores(asked, block.mine(keys), hidden)
+    if block.groups:
+        pieces = [_piece(scores, block.mine(values))]
+        pieces += [_shared(layer, asked, block, group, how) for group in block.groups]
+        out = _join(pieces).to(value.dtype)
+    else:
+        out = _attend(scores, block.mine(values))
+    return out.view(rows, heads, n, -1).transpose(1, 2)
 
 
 def _shared(
-    layer: int, query: torch.Tensor, decoding: Decoding, group: tuple[torch.Tensor | None, Part, int], how: _How
+    layer: int, query: torch.Tensor, block: Block, group: tuple[torch.Tensor | None, Part, int], how: _How
 ) -> _Piece:
-    """Return what a shared piece contributes to every row (A, KH, G, ...): nothing to those that do not share it."""
+    """Return what a shared piece contributes to every row (R, KH, G n, ...): nothing to those that do not share it."""
     places, part, start = group
-    keys, values = part.layer(layer)  # (KH, n, D)
+    keys, values = part.layer(layer)  # (KH, t, D)
     asking = query if places is None else query[places]
-    count, kv_heads, groups, width = asking.shape
-    rows = asking.transpose(0, 1).reshape(kv_heads, count * groups, width)
+    count, kv_heads, each, width = asking.shape
     far = None
     if how.window is not None:
-        position = decoding.lengths + decoding.before
-        position = (position if places is None else position[places]).repeat_interleave(groups)[:, None]
-        far = how.hidden(position, torch.arange(start, start + part.length, device=query.device)[None])
-    piece = _piece(how.scores(rows, keys, far), values)
+        position = block.before + block.at  # (R, n)
+        position = position if places is None else position[places]
+        position = position[:, None].expand(-1, each // position.shape[1], -1).reshape(-1, 1)
+        far = how.far(position, torch.arange(start, start + part.length, device=query.device))
+    piece = _piece(how.scores(asking.transpose(0, 1).reshape(kv_heads, count * each, width), keys, far), values)
     out, total, peak = (
-        part.view(kv_heads, count, groups, *part.shape[2:]).transpose(0, 1)
-        for part in (piece.out, piece.total, piece.peak)
+        part.unflatten(1, (count, each)).transpose(0, 1) for part in (piece.out, piece.total, piece.peak)
     )
     if places is None:
         return _Piece(out, total, peak)

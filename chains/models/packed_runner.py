@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from chains.models import packed
-from chains.models.bank import Bank
-from chains.models.kv import Part, Path, Place, Segment, capacity_for, path_length
-from chains.models.packed import Reading, Step
+from chains.models.bank import Bank, Piece, blocks
+from chains.models.kv import Part, Path, Segment, Slots, capacity_for, path_length
+from chains.models.packed import Step
 from chains.models.prefixes import SHORTEST, Prefixes, shared
 from chains.models.row import Fill, Row
 
@@ -78,14 +78,14 @@ class PackedRunner:
         step, order = Step(), []
         for bank, first, count in self._runs(decoding):
             rows = bank.rows[first : first + count]
-            step.decodings.append(bank.decode(first, count, len(step.ids), self._model.device))
+            step.blocks.append(bank.decode(first, count, len(step.ids), self._model.device))
             step.ids += [row.tokens[-1] for row in rows]
             step.positions += [row.read for row in rows]
             order += rows
         place = {id(row): place for place, row in enumerate(order)}
         step.wanted = [place[id(row)] for row in decoding]
-        for reader, count in reading:
-            self._read(step, reader, count)
+        pieces = [self._read(step, reader, count) for reader, count in reading]
+        step.blocks += blocks(pieces, self._model.device)
         return packed.forward(self._model, step, [*decoding, *(reader for reader, _ in reading)][0].request.adapter)
 
     def forget(self) -> None:
@@ -97,19 +97,22 @@ class PackedRunner:
         """Give back the memory of slots that nobody has."""
         self._banks = {key: bank for key, bank in self._banks.items() if bank.rows}
 
-    def _read(self, step: Step, reader: Row | Fill, count: int) -> None:
-        start = len(step.ids)
-        before = path_length(reader.path) + reader.own
-        if isinstance(reader, Fill):
-            place: Place = reader.segment
-        else:
-            self._bank_of[id(reader)].reserve(reader, reader.own + count)
-            place = self._bank_of[id(reader)].place(reader)
+    def _read(self, step: Step, reader: Row | Fill, count: int) -> Piece:
+        """Put the next `count` tokens of a prompt into the step."""
+        start, before = len(step.ids), path_length(reader.path) + reader.own
+        slots, slot = self._place(reader, count)
         step.ids += reader.unread[:count].tolist()
         step.positions += range(before, before + count)
-        step.readings.append(Reading(start, start + count, place, reader.own, reader.path))
         if isinstance(reader, Row) and count == len(reader.unread):
             step.wanted.append(start + count - 1)
+        return Piece(slots, slot, reader.path, start, count, reader.own)
+
+    def _place(self, reader: Row | Fill, count: int) -> tuple[Slots, int]:
+        if isinstance(reader, Fill):
+            return reader.segment.slots, 0
+        bank = self._bank_of[id(reader)]
+        bank.reserve(reader, reader.own + count)
+        return bank.slots, bank.rows.index(reader)
 
     def _runs(self, decoding: list[Row]) -> Iterator[tuple[Bank, int, int]]:
         """Yield the banks of the decoding rows, with the first of the rows and how many: one row alone, or all that decode."""

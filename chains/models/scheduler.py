@@ -110,7 +110,8 @@ class Scheduler:
 
     def _portions(self, adapter: str | None, decoding: int) -> list[tuple[Reader, int]]:
         """Return how many tokens each reader reads now: first come, first served, within the chunk."""
-        room, portions = max(self.chunk - decoding, self.chunk // 4), []
+        room = max(self.chunk - decoding, self.chunk // 4) if decoding else 4 * self.chunk  # nobody waits for a token
+        portions: list[tuple[Reader, int]] = []
         for reader in self.reading:
             count = min(room, len(reader.unread))
             if count and reader.request.adapter == adapter:
