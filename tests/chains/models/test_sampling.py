@@ -114,6 +114,12 @@ def test_a_token_that_ties_with_the_last_one_kept_is_kept():
     assert set(draw(logits, 300, top_p=0.29)) == {1}
 
 
+def test_ties_beyond_the_tokens_looked_at_first_count_in_the_nucleus():
+    """1 token of weight 500 and 999 of weight 1: half of top-k's 1499 is more than the first alone, half of the first 256 is not."""
+    logits = torch.tensor([500.0] + [1.0] * 999).log()
+    assert len(draw(logits, 100, top_k=256, top_p=0.5)) > 30
+
+
 def test_the_answers_own_tokens_are_penalised_as_openai_says():
     """mu[j] - c[j] * frequency - (c[j] > 0) * presence, by hand: 4.0, then 4.0 - 1.25, then 4.0 - 1.75 meet 2.5."""
     logits = torch.tensor([0.0, 4.0, 2.5])
