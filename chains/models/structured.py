@@ -11,7 +11,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.output_parsers import BaseGenerationOutputParser
 from langchain_core.outputs import ChatGeneration, Generation
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableMap, RunnablePassthrough
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import ValidationError
@@ -123,6 +123,28 @@ class ValueParser(BaseGenerationOutputParser[Any]):
         """Yield the value once, when the stream has ended, awaiting."""
         async for value in self._atransform_stream_with_config(input, self._atransform, config, run_type="parser"):
             yield value
+
+
+class ParsedValue(RunnableLambda[Any, Any]):
+    """The value of what `with_structured_output(…, include_raw=True)` gives, from any model: its error is raised."""
+
+    def __init__(self) -> None:
+        super().__init__(_parsed)
+
+
+def _parsed(both: Mapping[str, Any]) -> Any:
+    raw, error = both["raw"], both["parsing_error"]
+    if both["parsed"] is not None and error is None:
+        return both["parsed"]
+    metadata = getattr(raw, "response_metadata", {})
+    said = raw.text or json.dumps(raw.additional_kwargs, ensure_ascii=False, default=str)
+    if isinstance(error, TruncatedError):
+        raise error
+    if metadata.get("finish_reason") == "length":
+        raise truncated(said) from error
+    raise ModelError(
+        f"the answer does not fit the schema: {error or 'it holds no value'}; it was: {_short(said)}"
+    ) from error
 
 
 def _last(pieces: list[Any], parser: ValueParser) -> Iterator[Any]:

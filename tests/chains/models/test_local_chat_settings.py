@@ -84,7 +84,7 @@ def test_several_answers_are_not_streamed(parts):
 
 
 def test_logprobs_are_those_of_the_model_in_openais_shape(parts):
-    network, tok = parts
+    network, _ = parts
     llm = LocalChat(*parts, temperature=0, max_tokens=6)
     answer = llm.invoke("hi", logprobs=True, top_logprobs=3)
     prompt = llm.show("hi").token_ids
