@@ -25,7 +25,7 @@ from langchain_core.runnables.config import get_config_list, run_in_executor
 from pydantic import Field, PrivateAttr, ValidationError
 
 from chains.errors import UsageError
-from chains.models import asked, chat_prompt, settings, structured, together, weights
+from chains.models import adapters, asked, chat_prompt, settings, structured, together, weights
 from chains.models.answer import Answer
 from chains.models.asked import Asked
 from chains.models.bound import BoundChat
@@ -45,7 +45,7 @@ Prompt = tuple[
 class LocalChat(settings.Sampled, BaseChatModel):
     """A chat model that runs in this process; its weights are read when it is first used.
 
-    `model` is a folder, a hub id, or a transformers model in memory, which needs its `tokenizer` beside it. The sampling arguments
+    `model` is a folder (a LoRA adapter's too, whose base is loaded once for all its adapters), a hub id, or a transformers model in memory, which needs its `tokenizer` beside it. The sampling arguments
     are those of `Settings`, and any call or `.bind` may give others. A call also takes `tools`, `tool_choice`,
     `parallel_tool_calls` and `response_format` as OpenAI's does, and a `constraint` (see chains.models.constraint).
     """
@@ -306,7 +306,8 @@ class LocalChat(settings.Sampled, BaseChatModel):
             values["stop"] += PLAIN_STOP
         reader = Reader(chat_prompt.form_of(loaded.tokenizer), wished.tools, loaded.tokenizer, ids)
         seeds = _seeds(wished.settings.seed, wished.settings.n)
-        return reader, [Request(tuple(ids), Sampling(**{**values, "seed": seed}), constraint) for seed in seeds]
+        more = adapters.wanted(Request, loaded.adapter)
+        return reader, [Request(tuple(ids), Sampling(**{**values, "seed": seed}), constraint, **more) for seed in seeds]
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         return LangSmithParams(

@@ -1,6 +1,7 @@
 """A model's weights in memory, read once a process: every LocalChat of the same folder shares them.
 
-Weights come from safetensors alone, and code that lies beside them is never run. Nothing here loads torch until a model is wanted.
+A folder with adapter_config.json is a LoRA adapter: its base is loaded as any model is, and all adapters of one base share its
+weights (see chains.models.adapters). Weights come from safetensors alone, and code that lies beside them is never run. Nothing here loads torch until a model is wanted.
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chains.errors import MachineError, UsageError
+from chains.models import adapters
 
 if TYPE_CHECKING:
     from chains.models.engine import Engine
@@ -30,6 +32,9 @@ class Loaded:
         self.tokenizer = tokenizer
         tokenizer.deprecation_warnings[_TOO_LONG] = True  # counts as said: we refuse such a prompt in one sentence
         self.encoding = threading.Lock()  # held while text becomes ids: a tokenizer's setting changes underneath
+        self.adapter: str | None = None
+        """The name under which the model holds the adapter that is meant; None for the model itself."""
+        self._decoding = tokenizer  # the engine's, whichever adapter's tokenizer writes the prompts
         self._making = threading.Lock()
         self._engines: dict[int, Engine] = {}
 
@@ -40,8 +45,15 @@ class Loaded:
 
         with self._making:
             if max_batch not in self._engines:
-                self._engines[max_batch] = Engine(self.model, kept(self.tokenizer), max_batch)
+                self._engines[max_batch] = Engine(self.model, kept(self._decoding), max_batch)
             return self._engines[max_batch]
+
+    def becomes(self, model: Any) -> None:
+        """Take `model`, the same weights in another object, for all that run from now on."""
+        with self._making:
+            self.model = model
+            for engine in self._engines.values():
+                engine.model = model
 
 
 def check_source(source: str) -> str:
@@ -59,6 +71,9 @@ def check_source(source: str) -> str:
 
 def _check_folder(path: Path) -> None:
     config = path / "config.json"
+    if adapters.is_adapter(path):
+        check_source(adapters.base_of(path))
+        return
     if not config.is_file():
         raise UsageError(f"{path} is not a Hugging Face model folder: it has no config.json")
     try:
@@ -79,7 +94,12 @@ def load(source: str, device: str | None, dtype: str) -> Loaded:
     Raises UsageError where transformers cannot read it, MachineError where weights are missing.
     """
     with _loading:  # one load at a time, so that two threads do not both read the same weights
-        return _load(source, changed(source), device, dtype)
+        if not adapters.is_adapter(Path(source)):
+            return _load(source, changed(source), device, dtype)
+        base = check_source(adapters.base_of(Path(source)))
+        loaded = _load(base, changed(base), device, dtype)
+        with quiet(bars=False):
+            return adapters.put_on(loaded, source, changed(source))
 
 
 def changed(source: str) -> int:
