@@ -40,6 +40,10 @@ class MachineError(ChaintuneError):
     """The machine could not do it: a full disk, too little memory, a lock held by another process."""
 
 
+class BusyError(MachineError):
+    """Too much waits already: the same call may be made again later."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the known name closest to `name`, or "" where none is close."""
     close = difflib.get_close_matches(name, list(known), n=1)

@@ -1,133 +1,192 @@
 """The one place where a model generates: requests in, tokens out. It knows tokens, not chats.
 
-Chains, the chat page and PPO's rollouts all come here. This engine runs left-padded batches in the order of prompt length, lets finished rows leave,
-and gives each row its own limits, stop texts and random stream, so a row's tokens do not depend on what else is in the batch.
-Shapes: B rows in flight, T positions so far.
+    engine = Engine(model, tokenizer)
+    engine.generate([Request(ids, Sampling(max_tokens=20))])     # all at once, in the order asked
+    for piece in engine.stream(Request(ids)): ...                # beside whatever else is asked meanwhile
+
+Chains, the chat page and PPO's rollouts all come here, from any thread or event loop, and meet in one scheduler: rows enter and leave
+while others decode, each with its own limits, stop texts, constraint and random stream, so that a row's tokens do not depend on what else
+is in the batch. A thread of the engine's own does the work; it ends when there has been none for a while.
 """
 
+import asyncio
+import atexit
+import queue
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import torch
-from transformers import DynamicCache
 
-from chains.errors import ModelError, UsageError
+from chains.errors import BusyError, UsageError
+from chains.models import linear, packed
 from chains.models.constraint import Compiler, Constraint
 from chains.models.detokenize import TextStream
-from chains.models.sampling import Chosen, Draw, Sampling, choose
+from chains.models.memory import room_for
+from chains.models.packed_runner import PackedRunner
+from chains.models.plain_runner import PlainRunner
+from chains.models.row import Completion, Request, Row
+from chains.models.sampling import Sampling
+from chains.models.scheduler import Scheduler
 
-__all__ = ["Completion", "Constraint", "Engine", "Request", "Sampling"]
+__all__ = ["Completion", "Constraint", "Engine", "Request", "Sampling", "Ticket"]
 
-
-@dataclass(frozen=True)
-class Request:
-    """What to continue, and how."""
-
-    prompt_ids: tuple[int, ...]
-    sampling: Sampling = field(default_factory=Sampling)
-    constraint: Constraint | None = None
-
-
-@dataclass(frozen=True)
-class Completion:
-    """What came out: `token_ids` with the end-of-turn token where it was sampled, `text` without it and without the stop text."""
-
-    token_ids: list[int]
-    logprobs: list[float]
-    """Of each token, where `Sampling.logprobs` asks for them; else empty."""
-    text: str
-    finish_reason: str
-    """`stop`: the model ended its turn or a stop text came; `length`: max_tokens or the model's context was used up."""
-    top_logprobs: list[list[tuple[int, float]]] = field(default_factory=list)
-    """The likeliest tokens at each token's place, likeliest first, where `Sampling.top_logprobs` asks for them; else empty."""
+LINGER_S = 2.0
+"""The engine's thread ends after so long without work."""
 
 
-class _Row:
-    """One request in flight."""
+class Ticket:
+    """A request on its way: wait for `result`, iterate over its text as it comes, or cancel it."""
 
-    def __init__(self, place: int, request: Request, draw: Draw, room: int, tokenizer: Any, watch: bool) -> None:
-        self.place = place
-        self.prompt = request.prompt_ids
-        self.sampling = request.sampling
-        self.limit = min(request.sampling.max_tokens, room)
-        self.draw = draw
-        self.text = TextStream(tokenizer, request.sampling.stop)
-        self.watch = watch or bool(request.sampling.stop)  # text is needed at every token, not only at the end
-        self.pieces: list[str] = []
-        self.tokens: list[int] = []
-        self.logprobs: list[float] = []
-        self.top_logprobs: list[list[tuple[int, float]]] = []
-        self.finish: str | None = None
+    def __init__(self, engine: "Engine", row: Row) -> None:
+        self._engine = engine
+        self._row = row
 
-    def take(self, chosen: Chosen, ends: frozenset[int]) -> None:
-        token = chosen.token
-        self.tokens.append(token)
-        if chosen.logprob is not None:
-            self.logprobs.append(chosen.logprob)
-        if self.sampling.top_logprobs:
-            self.top_logprobs.append(list(chosen.top))
-        if token in ends and not self.sampling.ignore_ends:
-            self.finish = "stop"
-        elif self.watch:
-            self.pieces.append(self.text.add(token))
-            if self.text.stopped:
-                self.finish = "stop"
-        if self.finish is None and len(self.tokens) >= self.limit:
-            self.finish = "length"
-        if self.finish and self.watch:
-            self.pieces.append(self.text.finish())
+    @property
+    def future(self) -> "Future[Completion]":
+        """Done when the request is."""
+        return self._row.future
 
-    def completion(self, tokenizer: Any, ends: frozenset[int]) -> Completion:
-        said = [token for token in self.tokens if token not in ends]
-        text = (
-            "".join(self.pieces)
-            if self.watch
-            else tokenizer.decode(said, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        )
-        return Completion(self.tokens, self.logprobs, text, self.finish or "length", self.top_logprobs)
+    def cancel(self) -> None:
+        """Stop: the row is freed at the next step, and whoever waits gets CancelledError."""
+        self._row.cancelled = True
+        self._engine._wake()
+
+    def result(self) -> Completion:
+        """Wait for the completion. Raises what went wrong; an interrupt cancels the request."""
+        try:
+            return self._row.future.result()
+        except (KeyboardInterrupt, SystemExit):
+            self.cancel()
+            raise
 
 
 class Engine:
-    """Generates with a transformers causal model and its tokenizer, both in memory."""
+    """Generates with a transformers causal model and its tokenizer, both in memory.
 
-    def __init__(self, model: Any, tokenizer: Any, max_batch: int = 64) -> None:
+    At most `max_batch` rows run together, with at most `max_tokens` tokens in memory (None: what half of the free memory holds), and
+    `max_queue` may wait. A long prompt is read `chunk` tokens a step. `slow` says why the model runs row by row, where it does,
+    and `packs` how many of its linear layers multiply with packed weights.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        max_batch: int = 64,
+        *,
+        max_tokens: int | None = None,
+        max_queue: int = 1024,
+        chunk: int = 512,
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.max_batch = max_batch
-        self.context: int = getattr(model.config, "max_position_embeddings", None) or 2**31
+        self.max_queue = max_queue
+        self.context: int = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31
         self.ends = _end_ids(model, tokenizer)
-        self._forward = threading.Lock()
+        self._vocabulary: int = model.config.get_text_config().vocab_size
+        self.packs = linear.accelerate(model)
+        self.slow = packed.serves(model)
+        self.max_tokens = max_tokens or room_for(model)
+        self.max_prefix_tokens = self.max_tokens // 4
+        self._runner = PlainRunner(model) if self.slow else PackedRunner(model, self.max_prefix_tokens)
+        self._scheduler = Scheduler(self._runner, max_batch, self.max_tokens, chunk)
         self._compiler: Compiler | None = None
+        self._state = threading.Condition()
+        self._incoming: list[Row] = []
+        self._stale = self._closed = False
+        self._thread: threading.Thread | None = None
+        _engines.add(self)
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Return each request's completion, in the order asked.
 
-        Raises UsageError where a prompt is empty or leaves no room in the model's context, before anything runs.
+        Raises UsageError where a prompt is empty or leaves no room in the model's context, before anything runs. Where a request fails the
+        others go on, and the first failure is raised.
         """
-        rows = [self._row(place, request, watch=False) for place, request in enumerate(requests)]
-        order = sorted(rows, key=lambda row: (len(row.prompt), row.place))
-        for first in range(0, len(order), self.max_batch):
-            for _ in self._run(order[first : first + self.max_batch]):
-                pass
-        return [row.completion(self.tokenizer, self.ends) for row in rows]
+        tickets = self.submit(requests, keep=len(requests) == 1)  # one alone may be a conversation that goes on
+        try:
+            return [ticket.result() for ticket in tickets]
+        finally:
+            for ticket in tickets:
+                if not ticket.future.done():
+                    ticket.cancel()
+
+    def submit(self, requests: Sequence[Request], keep: bool = False) -> list[Ticket]:
+        """Ask for all of `requests` at once, and return their tickets without waiting.
+
+        `keep` says that what is said may begin a later prompt, as a conversation's turns do: its keys and values are kept for it. Raises
+        UsageError as `generate` does, and BusyError where too many wait already.
+        """
+        rows = [self._row(place, request, keep) for place, request in enumerate(requests)]
+        self._enter(rows)
+        return [Ticket(self, row) for row in rows]
 
     def stream(self, request: Request) -> Iterator[str | Completion]:
-        """Yield the answer's text as it becomes certain, then the Completion."""
-        row = self._row(0, request, watch=True)
-        sent = 0
-        for _ in self._run([row]):
-            for piece in row.pieces[sent:]:
-                if piece:
+        """Yield the answer's text as it becomes certain, then the Completion. Leaving the loop early cancels the request."""
+        heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        ticket, text = self._listened(request, heard.put)
+        try:
+            while not isinstance(item := heard.get(), Future):
+                if piece := text(item):
                     yield piece
-            sent = len(row.pieces)
-        yield row.completion(self.tokenizer, self.ends)
+            if rest := text(None):
+                yield rest
+            yield item.result()
+        finally:
+            if not ticket.future.done():
+                ticket.cancel()
+
+    async def astream(self, request: Request) -> AsyncIterator[str | Completion]:
+        """Yield what `stream` yields, awaiting; no thread waits meanwhile."""
+        heard: asyncio.Queue[Any] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        ticket, text = self._listened(request, lambda item: _tell(loop, heard, item))
+        try:
+            while not isinstance(item := await heard.get(), Future):
+                if piece := text(item):
+                    yield piece
+            if rest := text(None):
+                yield rest
+            yield item.result()
+        finally:
+            if not ticket.future.done():
+                ticket.cancel()
 
     def weights_changed(self) -> None:
-        """Say that the model's weights were trained since the last call. Nothing is kept between calls here, so nothing is stale."""
+        """Say that the model's weights were trained since the last call: what was computed with the old ones is dropped."""
+        with self._state:
+            self._stale = True
 
-    def _row(self, place: int, request: Request, watch: bool) -> _Row:
+    def stats(self) -> dict[str, int]:
+        """Return what is in flight, what was done, and how much of the prompts was not computed again."""
+        counts = self._scheduler.counts
+        return {
+            "waiting": len(self._scheduler.waiting) + len(self._incoming),
+            "running": len(self._scheduler.decoding) + len(self._scheduler.reading),
+            "requests": counts.requests,
+            "tokens": counts.tokens,
+            "steps": counts.steps,
+            "prefix_tokens_reused": self._runner.reused,
+            "prefix_tokens_kept": self._runner.kept,
+        }
+
+    def close(self, wait: bool = True) -> None:
+        """End the engine: what is in flight is finished first, or cancelled. Later requests raise UsageError; no thread is left."""
+        with self._state:
+            self._closed = True
+            if not wait:
+                for row in [*self._incoming, *self._scheduler.rows()]:
+                    row.cancelled = True
+            self._state.notify()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _row(self, place: int, request: Request, keep: bool) -> Row:
         length = len(request.prompt_ids)
         if not length:
             raise UsageError(f"request {place + 1} has an empty prompt; give at least one token")
@@ -136,60 +195,100 @@ class Engine:
                 f"the prompt is {length} tokens long and the model's context is {self.context}; "
                 "shorten the prompt, the history or the passages"
             )
-        vocab_size = self.model.config.get_text_config().vocab_size
-        request.sampling.check_tokens(vocab_size)
-        matcher = None
-        if request.constraint:
-            self._compiler = self._compiler or Compiler(self.tokenizer, vocab_size, self.ends)
-            matcher = self._compiler.matcher(request.constraint)
-        draw = Draw(request.sampling, request.prompt_ids, matcher)
-        return _Row(place, request, draw, self.context - length, self.tokenizer, watch)
+        limit = min(request.sampling.max_tokens, self.context - length)
+        if length + limit > self.max_tokens:
+            raise UsageError(
+                f"the request comes to {length + limit} tokens and the engine has memory for {self.max_tokens}; "
+                "shorten the prompt or lower max_tokens"
+            )
+        request.sampling.check_tokens(self._vocabulary)
+        matcher = self._compiled().matcher(request.constraint) if request.constraint else None
+        row = Row(request, limit, self.ends, self.tokenizer, matcher)
+        row.keep = keep
+        return row
 
-    def _run(self, rows: list[_Row]) -> Iterator[None]:
-        """Decode `rows` together, one token each a turn, until all have finished."""
-        device = self.model.device
-        width = max(len(row.prompt) for row in rows)
-        ids = torch.tensor(
-            [[0] * (width - len(row.prompt)) + list(row.prompt) for row in rows], device=device
-        )  # (B, T)
-        mask = torch.tensor(
-            [[0] * (width - len(row.prompt)) + [1] * len(row.prompt) for row in rows], device=device
-        )  # 1: real
-        positions = (mask.cumsum(dim=-1) - 1).clamp(min=0)  # (B, T)
-        cache = DynamicCache(config=self.model.config)
-        while rows:
-            logits = self._step(ids, mask, positions, cache)  # (B, V)
-            for row, chosen in zip(rows, choose(logits, [row.draw for row in rows]), strict=True):
-                if isinstance(chosen, ModelError):
-                    raise chosen
-                row.take(chosen, self.ends)
-            yield
-            stay = [i for i, row in enumerate(rows) if row.finish is None]
-            if len(stay) < len(rows):
-                cache.batch_select_indices(torch.tensor(stay, dtype=torch.long, device=device))
-                rows, mask, positions = [rows[i] for i in stay], mask[stay], positions[stay]
-            ids = torch.tensor([[row.tokens[-1]] for row in rows], device=device)  # (B, 1)
-            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=-1)
-            positions = positions[:, -1:] + 1
+    def _compiled(self) -> Compiler:
+        with self._state:
+            if self._compiler is None:
+                self._compiler = Compiler(self.tokenizer, self._vocabulary, self.ends)
+            return self._compiler
 
-    def _step(
-        self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: DynamicCache
-    ) -> torch.Tensor:
-        with self._forward, torch.inference_mode():
-            training = self.model.training
-            self.model.eval()
-            try:
-                out = self.model(
-                    input_ids=ids,
-                    attention_mask=mask,
-                    position_ids=positions,
-                    past_key_values=cache,
-                    use_cache=True,
-                    logits_to_keep=1,
-                )
-            finally:
-                self.model.train(training)
-            return out.logits[:, -1]
+    def _enter(self, rows: list[Row]) -> None:
+        with self._state:
+            if self._closed:
+                raise UsageError("the engine is closed; make a new one")
+            if len(self._incoming) + len(self._scheduler.waiting) >= self.max_queue:
+                raise BusyError(f"{self.max_queue} requests wait already; try again later, or raise max_queue")
+            self._incoming += rows
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="chaintune-engine", daemon=True)
+                self._thread.start()
+            self._state.notify()
+
+    def _listened(
+        self, request: Request, hear: Callable[[Any], None]
+    ) -> tuple[Ticket, Callable[[int | str | None], str]]:
+        """Ask for a request whose progress is heard: tokens or text, and its future at the end; return what makes text of them."""
+        row = self._row(0, request, keep=True)
+        row.listener = hear
+        row.future.add_done_callback(hear)
+        self._enter([row])
+        watch = TextStream(self.tokenizer)
+
+        def text(item: int | str | None) -> str:
+            if item is None:
+                return watch.finish()
+            return item if isinstance(item, str) else watch.add(item)
+
+        return Ticket(self, row), text
+
+    def _wake(self) -> None:
+        with self._state:
+            self._state.notify()
+
+    @torch.inference_mode()
+    def _work(self) -> None:
+        """Run the scheduler until there has been nothing to do for a while."""
+        try:
+            while self._more():
+                self._scheduler.step()
+        except BaseException as error:  # whoever waits must hear of it: the engine never hangs
+            with self._state:
+                self._thread = None
+                self._scheduler.waiting.extend(self._incoming)
+                self._incoming.clear()
+                self._scheduler.stop(error)
+
+    def _more(self) -> bool:
+        """Wait for work and take it in; False, and the thread ends, where there was none for a while."""
+        with self._state:
+            if not self._scheduler.busy and not self._incoming:
+                self._state.wait(0 if self._closed else LINGER_S)
+                if not self._incoming:
+                    self._thread = None
+                    self._runner.release()
+                    linear.forget(self.model)
+                    return False
+            if self._stale:
+                self._runner.forget()
+                self._stale = False
+            self._scheduler.waiting.extend(self._incoming)
+            self._incoming.clear()
+            return True
+
+
+_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for engine in list(_engines):
+        engine.close(wait=False)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, heard: "asyncio.Queue[Any]", item: Any) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(heard.put_nowait, item)
 
 
 def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -25,7 +25,7 @@ from langchain_core.runnables.config import get_config_list, run_in_executor
 from pydantic import Field, PrivateAttr, ValidationError
 
 from chains.errors import UsageError
-from chains.models import adapters, asked, chat_prompt, settings, structured, together, weights
+from chains.models import asked, chat_prompt, settings, structured, together, weights
 from chains.models.answer import Answer
 from chains.models.asked import Asked
 from chains.models.bound import BoundChat
@@ -306,8 +306,9 @@ class LocalChat(settings.Sampled, BaseChatModel):
             values["stop"] += PLAIN_STOP
         reader = Reader(chat_prompt.form_of(loaded.tokenizer), wished.tools, loaded.tokenizer, ids)
         seeds = _seeds(wished.settings.seed, wished.settings.n)
-        more = adapters.wanted(Request, loaded.adapter)
-        return reader, [Request(tuple(ids), Sampling(**{**values, "seed": seed}), constraint, **more) for seed in seeds]
+        return reader, [
+            Request(tuple(ids), Sampling(**{**values, "seed": seed}), constraint, loaded.adapter) for seed in seeds
+        ]
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         return LangSmithParams(

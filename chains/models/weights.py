@@ -1,20 +1,20 @@
 """A model's weights in memory, read once a process: every LocalChat of the same folder shares them.
 
 A folder with adapter_config.json is a LoRA adapter: its base is loaded as any model is, and all adapters of one base share its
-weights (see chains.models.adapters). Weights come from safetensors alone, and code that lies beside them is never run. Nothing here loads torch until a model is wanted.
+weights (see chains.models.lora). Weights come from safetensors alone, and code that lies beside them is never run. Nothing here loads torch until a model is wanted.
 """
 
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chains.errors import MachineError, UsageError
-from chains.models import adapters
+from chains.models import lora
 
 if TYPE_CHECKING:
     from chains.models.engine import Engine
@@ -48,12 +48,13 @@ class Loaded:
                 self._engines[max_batch] = Engine(self.model, kept(self._decoding), max_batch)
             return self._engines[max_batch]
 
-    def becomes(self, model: Any) -> None:
-        """Take `model`, the same weights in another object, for all that run from now on."""
+    def becomes(self, wrap: Callable[[Any], Any]) -> None:
+        """Wrap the model, once what its engines have in flight is done; what is asked from now on runs the wrapped model."""
         with self._making:
-            self.model = model
             for engine in self._engines.values():
-                engine.model = model
+                engine.close()
+            self._engines.clear()
+            self.model = wrap(self.model)
 
 
 def check_source(source: str) -> str:
@@ -71,8 +72,8 @@ def check_source(source: str) -> str:
 
 def _check_folder(path: Path) -> None:
     config = path / "config.json"
-    if adapters.is_adapter(path):
-        check_source(adapters.base_of(path))
+    if lora.is_adapter(path):
+        check_source(lora.base_of(path))
         return
     if not config.is_file():
         raise UsageError(f"{path} is not a Hugging Face model folder: it has no config.json")
@@ -94,12 +95,12 @@ def load(source: str, device: str | None, dtype: str) -> Loaded:
     Raises UsageError where transformers cannot read it, MachineError where weights are missing.
     """
     with _loading:  # one load at a time, so that two threads do not both read the same weights
-        if not adapters.is_adapter(Path(source)):
+        if not lora.is_adapter(Path(source)):
             return _load(source, changed(source), device, dtype)
-        base = check_source(adapters.base_of(Path(source)))
+        base = check_source(lora.base_of(Path(source)))
         loaded = _load(base, changed(base), device, dtype)
         with quiet(bars=False):
-            return adapters.put_on(loaded, source, changed(source))
+            return lora.put_on(loaded, source, changed(source))
 
 
 def changed(source: str) -> int:
@@ -111,6 +112,8 @@ def changed(source: str) -> int:
 def _load(source: str, stamp: int, device: str | None, dtype: str) -> Loaded:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from chains.models import linear
 
     with quiet(bars=not Path(source).is_dir()):  # a download shows how far it is
         try:
@@ -129,7 +132,9 @@ def _load(source: str, stamp: int, device: str | None, dtype: str) -> Loaded:
         raise MachineError(
             f"the weights of {source} are not whole: {sorted(report['missing_keys'])[0]} is missing; get the model again"
         )
-    return Loaded(model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval(), tokenizer)
+    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    linear.accelerate(model, keep=False)
+    return Loaded(model, tokenizer)
 
 
 def _cannot_load(source: str, error: Exception) -> UsageError:

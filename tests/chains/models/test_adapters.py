@@ -9,10 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from chains import LocalChat, UsageError
 from chains.models import registry, weights
-from chains.models.engine import Request
 from tests import families
-
-TAKES_ADAPTERS = "adapter" in Request.__dataclass_fields__
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +64,8 @@ def test_adapters_share_their_bases_weights_and_each_is_what_peft_makes_of_it(ba
         torch.testing.assert_close(logits(plain.model), alone)
 
 
-def test_an_engine_that_was_there_before_the_adapter_runs_the_shared_model(base, two):
-    engine = LocalChat(base).engine
-    assert LocalChat(two[0]).engine is engine is LocalChat(two[1]).engine
-    assert isinstance(engine.model, PeftModel)
+def test_one_engine_serves_a_base_and_its_adapters(base, two):
+    assert LocalChat(two[0]).engine is LocalChat(two[1]).engine is LocalChat(base).engine
 
 
 def test_an_adapter_that_was_written_again_is_read_again(base, tmp_path):
@@ -102,7 +97,6 @@ def test_a_base_beside_the_adapter_is_found(base, tmp_path):
     assert loaded(path).model is loaded(base).model
 
 
-@pytest.mark.skipif(not TAKES_ADAPTERS, reason="the engine does not take a request's adapter yet")
 def test_each_request_is_answered_with_its_adapter(base, two):
     def answer(path):
         return LocalChat(path, temperature=0, max_tokens=12).invoke("hi").text
@@ -113,12 +107,6 @@ def test_each_request_is_answered_with_its_adapter(base, two):
         merged = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), path).merge_and_unload()
         assert LocalChat(merged, families.tokenizer("qwen"), temperature=0, max_tokens=12).invoke("hi").text == text
     assert [answer(path) for path in (base, *two)] == texts
-
-
-@pytest.mark.skipif(TAKES_ADAPTERS, reason="the engine takes a request's adapter")
-def test_an_adapter_that_the_engine_cannot_run_is_refused_with_what_to_do(two):
-    with pytest.raises(UsageError, match=r"is an adapter.*merge it into its base"):
-        LocalChat(two[0]).invoke("hi")
 
 
 def test_a_registered_adapter_is_a_model(two):

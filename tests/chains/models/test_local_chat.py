@@ -127,8 +127,10 @@ def test_the_async_forms_give_the_same(llama, tokenizer):
 def test_the_event_loop_goes_on_while_the_model_works(form, llama, tokenizer, monkeypatch):
     llm = LocalChat(llama, tokenizer, max_tokens=3)
     engine, from_loop = llm.engine, threading.Event()
-    step = engine._step
-    monkeypatch.setattr(engine, "_step", lambda *given: (from_loop.wait(20) or pytest.fail("blocked")) and step(*given))
+    run = engine._runner.run
+    monkeypatch.setattr(
+        engine._runner, "run", lambda *given: (from_loop.wait(20) or pytest.fail("blocked")) and run(*given)
+    )
 
     async def work():
         if form == "astream":
