@@ -1,8 +1,14 @@
 """Answers that cannot be malformed: which tokens may come next under a JSON schema, a regex, a list of choices or a grammar.
 
 llguidance keeps the parser's state and computes the mask. JSON is compact, with no whitespace between its parts, so that a model
-cannot fill its answer with it; a schema's properties come in the schema's order. What llguidance cannot enforce is refused.
+cannot fill its answer with it; a schema's properties come in the schema's order. Special tokens are no text and never allowed.
 Shape: V vocabulary.
+
+Why llguidance (1.9.1) and not xgrammar (0.2.8): of 43 JSON Schema keywords it holds 34 and refuses 7 by name, and 2 let a wrong
+answer through, which json_schema.py mends; xgrammar holds 28 and lets wrong answers through under 12 (`allOf`, `not`, `uniqueItems`, a
+pattern's `maxLength`), mostly without a word. Over 104 schemas and a vocabulary of 131,072, compiling one takes 1.3 ms (worst 14)
+where xgrammar takes 90 (worst 2,790), and a token's mask and step 0.24 ms against 0.33; at 8,000 tokens 0.035 against 0.029.
+tests/bench/constrained.py measures it again.
 """
 
 import json
@@ -12,14 +18,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from llguidance import LLMatcher, LLTokenizer
 from pydantic import BaseModel
 
 from chains.errors import ModelError, UsageError
+from chains.models.json_schema import prepared
 
 KEPT_GRAMMARS = 256
 """How many compiled grammars a Compiler keeps; the one not used for longest goes first."""
+
+STRICT: Any = {
+    "whitespace_flexible": False,  # JSON is compact
+    "lenient": False,
+    "coerce_one_of": False,
+    "json_allowed_escapes": 'nrbtf\\"',  # without u: a key spelled "\u0061" would be "a" once more, under another schema
+}
 
 
 @dataclass(frozen=True)
@@ -72,9 +87,10 @@ class Matcher:
 
         Raises ModelError where the parser gave up: the grammar is too ambiguous or too large for its limits.
         """
-        packed = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.uint8)
+        packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)  # (V / 8,), rounded up to whole words
         self._check()
-        return _BITS[packed.int()].view(-1)[: self._vocab_size]
+        bits = np.unpackbits(packed, count=self._vocab_size, bitorder="little")
+        return torch.from_numpy(bits.view(np.bool_))
 
     def take(self, token: int) -> None:
         """Go on by one token. Raises ModelError for one that is not allowed."""
@@ -84,9 +100,6 @@ class Matcher:
     def _check(self) -> None:
         if self._matcher.is_error():
             raise ModelError(f"the constraint cannot be followed any further: {_reason(self._matcher.get_error())}")
-
-
-_BITS = (torch.arange(256)[:, None] >> torch.arange(8) & 1).bool()  # (256, 8): a byte's bits, lowest first
 
 
 class Compiler:
@@ -122,9 +135,7 @@ class Compiler:
 def _grammar(constraint: Constraint) -> str:
     match constraint.kind:
         case "json_schema":
-            return LLMatcher.grammar_from_json_schema(
-                constraint.text, overrides={"whitespace_flexible": False, "lenient": False, "coerce_one_of": False}
-            )
+            return LLMatcher.grammar_from_json_schema(prepared(constraint.text), overrides=STRICT)
         case "regex":
             return LLMatcher.grammar_from_regex(constraint.text)
         case "choice":

@@ -138,6 +138,34 @@ def test_every_end_token_that_the_model_names_ends_an_answer(engine):
     assert cut.token_ids == done.token_ids[: first + 1] and cut.finish_reason == "stop"
 
 
+def test_ignored_ends_let_the_answer_go_on_to_its_length():
+    engine = says({"a": "b", "b": "<|end|>", "<|end|>": "a"})
+    (done,) = engine.generate([Request(ids("a"), greedy(max_tokens=5, ignore_ends=True))])
+    assert done.token_ids == list(ids("b", "<|end|>", "a", "b", "<|end|>"))
+    assert (done.text, done.finish_reason) == ("bab", "length")
+
+
+def test_log_probabilities_come_only_where_they_are_asked_for(engine):
+    plain, some, more = engine.generate(
+        [
+            Request(PROMPTS[0], Sampling(temperature=0, max_tokens=4)),
+            Request(PROMPTS[0], greedy(max_tokens=4)),
+            Request(PROMPTS[0], greedy(max_tokens=4, top_logprobs=2)),
+        ]
+    )
+    assert plain.logprobs == plain.top_logprobs == some.top_logprobs == []
+    assert [best[0][0] for best in more.top_logprobs] == more.token_ids
+    assert [best[0][1] for best in more.top_logprobs] == pytest.approx(some.logprobs)
+    assert {len(best) for best in more.top_logprobs} == {2}
+
+
+def test_a_bias_on_a_token_that_is_not_there_is_refused_before_anything_runs(engine, widths):
+    seen = widths(engine)
+    with pytest.raises(UsageError, match="logit_bias names token 9999, and the model's tokens are 0 to 368"):
+        engine.generate([Request((5, 6), Sampling(logit_bias={9999: 1}))])
+    assert seen == []
+
+
 def test_a_stop_text_over_the_border_of_two_tokens_ends_an_answer():
     engine = says({"a": "b", "b": "c", "c": "d", "d": "a"})
     stops = [("da",), ("xyz", "ax"), ()]

@@ -5,7 +5,13 @@ from collections import Counter
 
 import pytest
 import torch
-from transformers import TopKLogitsWarper, TopPLogitsWarper
+from transformers import (
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from chains.errors import ModelError, UsageError
 from chains.models.sampling import Chosen, Draw, Sampling, choose, generator
@@ -56,21 +62,118 @@ def test_only_the_tokens_that_the_filters_keep_are_drawn_each_by_its_share(top_k
         assert counts[token] / 4000 == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / 4000) + 1e-9)
 
 
-@pytest.mark.parametrize(
-    ("top_k", "top_p", "temperature"), [(5, 0.6, 1.0), (0, 0.3, 0.7), (7, 1.0, 1.3), (4, 0.9, 2.0)]
-)
-def test_the_filters_keep_what_transformers_keeps(top_k, top_p, temperature):
-    logits = torch.randn(3, 40, generator=torch.Generator().manual_seed(5)) * 2
-    scores = logits / temperature
+def slowly(logits, prompt, seed, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repetition_penalty=1.0):
+    """The token that transformers' processors leave at the row's uniform number, in the vocabulary's order."""
+    scores = logits[None].double()
+    if repetition_penalty != 1:
+        scores = RepetitionPenaltyLogitsProcessor(repetition_penalty)(torch.tensor([prompt]), scores)
+    scores = TemperatureLogitsWarper(temperature)(None, scores)
     if top_k:
         scores = TopKLogitsWarper(top_k)(None, scores)
     if top_p < 1:
         scores = TopPLogitsWarper(top_p)(None, scores)
-    for row in range(3):
-        counts = draw(logits[row], 3000, top_k=top_k, top_p=top_p, temperature=temperature)
-        allowed = scores[row].isfinite().nonzero()[:, 0].tolist()
-        likely = [token for token in allowed if scores[row].softmax(-1)[token] > 0.01]
-        assert set(likely) <= set(counts) <= set(allowed)
+    if min_p:
+        scores = MinPLogitsWarper(min_p)(None, scores)
+    total = scores[0].softmax(-1).cumsum(-1)
+    uniform = torch.rand((), generator=generator(seed), dtype=torch.float64)
+    return int((total <= uniform * total[-1]).sum())
+
+
+@pytest.mark.parametrize("size", [40, 3000], ids=["fewer tokens than are looked at first", "more"])
+@pytest.mark.parametrize("spread", [0.3, 2.0, 8.0], ids=["a wide nucleus", "one between", "a narrow one"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"top_k": 5},
+        {"top_k": 700},
+        {"top_p": 0.9},
+        {"top_p": 0.35, "temperature": 0.7},
+        {"min_p": 0.2},
+        {"min_p": 0.01, "temperature": 1.5},
+        {"top_k": 30, "top_p": 0.8},
+        {"top_k": 900, "top_p": 0.97},
+        {"top_k": 300, "min_p": 0.5},
+        {"top_k": 7, "top_p": 0.9, "min_p": 0.05, "temperature": 1.3, "repetition_penalty": 1.4},
+        {"repetition_penalty": 0.7},
+    ],
+    ids=str,
+)
+def test_a_row_draws_what_transformers_processors_leave(settings, size, spread):
+    logits = torch.randn(60, size, generator=torch.Generator().manual_seed(size)) * spread
+    prompts = [(seed % size, 3, 3, 17) for seed in range(60)]
+    drawn = choose(logits, [Draw(Sampling(seed=seed, **settings), prompts[seed]) for seed in range(60)])
+    settings = {**settings, "top_k": min(settings.get("top_k", 0), size)}
+    assert tokens(drawn) == [slowly(logits[seed], prompts[seed], seed, **settings) for seed in range(60)]
+
+
+def test_a_token_that_ties_with_the_last_one_kept_is_kept():
+    """As transformers' top-k does it; half-precision logits tie all the time."""
+    logits = torch.tensor([1.0, 3.0, 2.0, 2.0, 2.0, 0.0]).log()
+    assert set(draw(logits, 300, top_k=2)) == {1, 2, 3, 4}
+    assert set(draw(logits, 300, top_p=0.31)) == {1, 2, 3, 4}  # 0.3 is not enough
+    assert set(draw(logits, 300, top_p=0.29)) == {1}
+
+
+def test_the_answers_own_tokens_are_penalised_as_openai_says():
+    """mu[j] - c[j] * frequency - (c[j] > 0) * presence, by hand: 4.0, then 4.0 - 1.25, then 4.0 - 1.75 meet 2.5."""
+    logits = torch.tensor([0.0, 4.0, 2.5])
+    row = Draw(Sampling(temperature=0, presence_penalty=0.75, frequency_penalty=0.5), (1, 1, 1))
+    assert [tokens(choose(logits[None], [row]))[0] for _ in range(4)] == [1, 1, 2, 1]
+    # after 1, 1, 2: 4.0 - 1.75 = 2.25 against 2.5 - 1.25 = 1.25
+    eager = Draw(Sampling(temperature=0, presence_penalty=-2.0), ())
+    assert [tokens(choose(torch.tensor([[1.0, 2.0, 2.9]]), [eager]))[0] for _ in range(2)] == [2, 2]
+
+
+def test_a_repetition_penalty_counts_the_prompt_and_the_answer():
+    row = Draw(Sampling(temperature=0, repetition_penalty=2.0), (0,))
+    logits = torch.tensor([[3.0, 2.0, 1.1]])  # 1.5 for the prompt's token; then 1.0 for the next, and so on
+    assert [tokens(choose(logits, [row]))[0] for _ in range(2)] == [1, 0]
+    below = Draw(Sampling(temperature=0, repetition_penalty=2.0), (0,))
+    assert tokens(choose(torch.tensor([[-1.0, -1.5, -3.0]]), [below])) == [1]
+
+
+def test_a_bias_is_added_and_minus_100_bans():
+    logits = torch.tensor([0.0, 500.0, 1.0])
+    assert once(logits, temperature=0, logit_bias={1: -100}).token == 2
+    assert once(logits, temperature=0, logit_bias={1: -99}).token == 1
+    assert set(draw(torch.zeros(4), 200, logit_bias={0: 100})) == {0}
+    assert set(draw(torch.zeros(4), 200, logit_bias={0: -100, 3: -100}, top_k=3)) == {1, 2}
+    counts = draw(torch.zeros(2), 4000, logit_bias={1: math.log(3)})
+    assert counts[1] / 4000 == pytest.approx(0.75, abs=0.03)
+
+
+def test_a_bias_that_cannot_be_is_said_so():
+    (one,) = choose(torch.zeros(1, 3), [Draw(Sampling(logit_bias={3: 1}), ())])
+    assert str(one) == "logit_bias names token 3, and the model's tokens are 0 to 2"
+    (one,) = choose(torch.zeros(1, 2), [Draw(Sampling(logit_bias={0: -100, 1: -100}), ())])
+    assert isinstance(one, ModelError) and "no token may come next" in str(one)
+
+
+def test_a_token_that_the_model_rules_out_is_never_drawn():
+    logits = torch.tensor([-math.inf, 0.0, -math.inf, 0.5])
+    for settings in ({}, {"top_k": 3}, {"top_p": 0.99}, {"min_p": 0.01}):
+        assert set(draw(logits, 200, **settings)) == {1, 3}
+
+
+def test_the_likeliest_tokens_come_with_their_log_probabilities():
+    one = once(LOGITS, temperature=0, logprobs=True, top_logprobs=3)
+    assert [token for token, _ in one.top] == [1, 3, 4]
+    assert [logp for _, logp in one.top] == pytest.approx([math.log(p) for p in (0.4, 0.3, 0.13)])
+    assert once(LOGITS, temperature=0, logprobs=True).top == ()
+    assert once(LOGITS, temperature=0) == Chosen(1, None, ())
+    assert len(once(LOGITS, seed=1, logprobs=True, top_logprobs=20).top) == 6
+
+
+def test_the_logits_stay_as_they_are():
+    logits = LOGITS.repeat(3, 1)
+    rows = [Sampling(seed=1, temperature=0.3), Sampling(temperature=0, logit_bias={1: -100}), Sampling(top_p=0.5)]
+    choose(logits, [Draw(row, ()) for row in rows])
+    assert torch.equal(logits, LOGITS.repeat(3, 1))
+
+
+def test_settings_can_be_compared_and_kept_in_a_set():
+    assert Sampling(logit_bias={1: 2.0}) == Sampling(logit_bias={1: 2.0}) != Sampling(logit_bias={1: 3.0})
+    assert len({Sampling(logit_bias={1: 2.0}), Sampling(logit_bias={1: 2.0}), Sampling()}) == 2
 
 
 def test_a_row_draws_the_same_alone_and_in_a_batch():
@@ -156,6 +259,14 @@ def test_logits_that_are_not_finite_are_the_models_fault_and_no_other_rows(value
         ("seed", 2**64),
         ("seed", -(2**63) - 1),
         ("stop", ("a", "")),
+        ("min_p", 1.1),
+        ("min_p", float("nan")),
+        ("repetition_penalty", 0.0),
+        ("presence_penalty", 2.1),
+        ("frequency_penalty", -2.1),
+        ("logit_bias", {3: 101}),
+        ("logit_bias", {-1: 0}),
+        ("top_logprobs", 5),
     ],
 )
 def test_a_setting_out_of_its_range_is_refused(setting, value):

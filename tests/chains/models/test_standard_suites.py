@@ -16,14 +16,14 @@ UNDERSTANDS = "needs a model that understands the question: the expected argumen
 
 
 class Made:
-    """A random model that closes its strings, with a family's template; settings of remote clients are left out of the params."""
+    """A random model that closes its strings and seldom begins a line (as a second call does), with a family's template; settings of remote clients are left out of the params."""
 
     family = "qwen"
 
     @cached_property
     def parts(self):
         tok = tokenizer(self.family)
-        bias = {tok.convert_tokens_to_ids('"'): 6.0, tok.convert_tokens_to_ids("}"): 6.0, tok.eos_token_id: 3.0}
+        bias = {tok.convert_tokens_to_ids(token): by for token, by in (('"', 4.0), ("}", 6.0), ("Ċ", -8.0))}
         return {"model": model(tok), "tokenizer": tok, "logit_bias": bias, "seed": 7}
 
     @property
