@@ -67,6 +67,7 @@ __all__ = [
     "RetrievalChain",
     "SequentialChain",
     "SimpleSequentialChain",
+    "TruncatedError",
     "UsageError",
     "WiringError",
     "load_model",
