@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from chains.errors import ChaintuneError as ChaintuneError
     from chains.errors import MachineError as MachineError
     from chains.errors import ModelError as ModelError
+    from chains.errors import TruncatedError as TruncatedError
     from chains.errors import UsageError as UsageError
     from chains.errors import WiringError as WiringError
     from chains.few_shot import FewShot as FewShot
@@ -43,6 +44,7 @@ _HOMES = {
     "RetrievalChain": "chains.retrieval_chain",
     "SequentialChain": "chains.sequential",
     "SimpleSequentialChain": "chains.sequential",
+    "TruncatedError": "chains.errors",
     "UsageError": "chains.errors",
     "WiringError": "chains.errors",
     "load_model": "chains.models.load",
@@ -65,6 +67,7 @@ __all__ = [
     "RetrievalChain",
     "SequentialChain",
     "SimpleSequentialChain",
+    "TruncatedError",
     "UsageError",
     "WiringError",
     "load_model",

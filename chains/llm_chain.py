@@ -3,6 +3,11 @@
     LLMChain(llm=llm, prompt="Describe a perfect day in {city}.").run("Paris")
 
 `prompt` is a template's text, a Prompt, or any langchain_core template; `output_parser` is any langchain_core parser.
+
+    LLMChain(llm=llm, prompt="Extract: {text}", output=Person, output_key="person").run("Ana is 31.")    # a Person
+
+`output` is a pydantic class: a local model decodes under its schema and cannot answer anything else; of any other model it is asked
+with `with_structured_output`. An answer that max_tokens cut off raises TruncatedError.
 """
 
 from collections.abc import Mapping
@@ -11,10 +16,12 @@ from typing import Any
 from langchain_core.prompt_values import PromptValue
 from langchain_core.prompts import BasePromptTemplate
 from langchain_core.runnables import Runnable, RunnableConfig
+from pydantic import BaseModel
 
 from chains.chain import Chain
 from chains.errors import UsageError, WiringError
 from chains.model_call import chat_rows, fits, note_reply, text_of
+from chains.models.structured import ParsedValue, ValueParser, decoded_under
 from chains.plan import Call, Plan, each
 from chains.prompt import Prompt, missing_variable
 from chains.runs.record import OpenRun
@@ -30,11 +37,15 @@ class LLMChain(Chain):
         prompt: str | BasePromptTemplate[Any],
         output_key: str = "text",
         output_parser: Runnable[Any, Any] | None = None,
+        output: type[BaseModel] | None = None,
         verbose: bool = False,
     ) -> None:
         self.llm = checked_llm(llm)
         self.prompt = _template(prompt)
+        self.output = _checked_output(output, output_parser)
         self.output_parser = output_parser
+        self._model, self._parser = _under(self.llm, output) if output else (self.llm, output_parser)
+        self._at_once = isinstance(self._parser, ParsedValue)  # its pieces are no text, and only the last is the value
         self.verbose = verbose
         self.input_keys = tuple(self.prompt.input_variables)
         self.optional_keys = tuple(self.prompt.optional_variables)
@@ -58,14 +69,15 @@ class LLMChain(Chain):
     ) -> Plan:
         prompts = each(self._prompt_value, inputs)
         each(_note_prompt, runs, prompts)
-        replies = yield Call(self.llm, prompts, configs, kwargs, shown=True, through=self.output_parser)
-        each(lambda run, reply: note_reply(run, self.llm, kwargs, reply), runs, replies)
+        replies = yield Call(self._model, prompts, configs, kwargs, shown=not self._at_once, through=self._parser)
+        said = each(_raw, replies)
+        each(lambda run, reply: note_reply(run, self.llm, kwargs, reply), runs, said)
         if self.verbose:
-            each(_print, runs, replies)
-        if self.output_parser is None:
+            each(_print, runs, said)
+        if self._parser is None:
             values = each(text_of, replies)
         else:
-            values = yield Call(self.output_parser, replies, configs)
+            values = yield Call(self._parser, replies, configs)
         return each(lambda value: {self.output_keys[0]: value}, values)
 
     def _piece(self, piece: Any) -> dict[str, Any]:
@@ -77,6 +89,41 @@ class LLMChain(Chain):
             raise error
         taken = (*self.input_keys, *self.optional_keys)
         return self.prompt.format_prompt(**{key: inputs[key] for key in taken if key in inputs})
+
+
+def _checked_output(output: Any, output_parser: Any) -> type[BaseModel] | None:
+    if output is None:
+        return None
+    if output_parser is not None:
+        raise UsageError("output and output_parser both make the value; give one of them")
+    if not (isinstance(output, type) and issubclass(output, BaseModel)):
+        raise UsageError(f"output is {output!r}; give a pydantic class, such as: class Person(BaseModel): name: str")
+    return output
+
+
+def _under(llm: Any, output: type[BaseModel]) -> tuple[Runnable[Any, Any], Runnable[Any, Any]]:
+    """Return `llm` answering under `output`'s schema, and what makes its answer an instance.
+
+    Raises UsageError for a model that can neither decode under a schema nor be asked for structured output.
+    """
+    if hasattr(llm, "decoded_under"):
+        return decoded_under(llm, output), ValueParser(output)
+    try:
+        return llm.with_structured_output(output, include_raw=True), ParsedValue()
+    except (AttributeError, NotImplementedError) as error:
+        raise _no_output(llm) from error
+
+
+def _no_output(llm: Any) -> UsageError:
+    return UsageError(
+        f"{type(llm).__name__} cannot answer under a schema, so output= cannot be used with it; "
+        "use a local model, one with with_structured_output, or an output_parser"
+    )
+
+
+def _raw(reply: Any) -> Any:
+    """Return the model's message; structured output brings it beside the value."""
+    return reply["raw"] if isinstance(reply, dict) and "parsing_error" in reply else reply
 
 
 def checked_llm(llm: Any) -> Runnable[Any, Any]:

@@ -92,7 +92,7 @@ def add(name: str, source: str) -> Entry:
         raise UsageError(f"{name!r} starts like a model made elsewhere; choose a plain name such as 'qwen-small'")
     path = Path(source).expanduser()
     if path.is_dir():
-        if not (path / "config.json").is_file():
+        if not any((path / name).is_file() for name in ("config.json", "adapter_config.json")):
             raise UsageError(f"{source} is not a Hugging Face model folder: it has no config.json")
         source = str(path.resolve())
     elif path.is_absolute() or source.startswith((".", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):

@@ -1,18 +1,20 @@
 """A model's weights in memory, read once a process: every LocalChat of the same folder shares them.
 
-Weights come from safetensors alone, and code that lies beside them is never run. Nothing here loads torch until a model is wanted.
+A folder with adapter_config.json is a LoRA adapter: its base is loaded as any model is, and all adapters of one base share its
+weights (see chains.models.lora). Weights come from safetensors alone, and code that lies beside them is never run. Nothing here loads torch until a model is wanted.
 """
 
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chains.errors import MachineError, UsageError
+from chains.models import lora
 
 if TYPE_CHECKING:
     from chains.models.engine import Engine
@@ -30,17 +32,29 @@ class Loaded:
         self.tokenizer = tokenizer
         tokenizer.deprecation_warnings[_TOO_LONG] = True  # counts as said: we refuse such a prompt in one sentence
         self.encoding = threading.Lock()  # held while text becomes ids: a tokenizer's setting changes underneath
+        self.adapter: str | None = None
+        """The name under which the model holds the adapter that is meant; None for the model itself."""
+        self._decoding = tokenizer  # the engine's, whichever adapter's tokenizer writes the prompts
         self._making = threading.Lock()
         self._engines: dict[int, Engine] = {}
 
     def engine(self, max_batch: int) -> "Engine":
         """Return the engine that runs at most `max_batch` prompts together."""
         from chains.models.engine import Engine
+        from chains.models.marks import kept
 
         with self._making:
             if max_batch not in self._engines:
-                self._engines[max_batch] = Engine(self.model, self.tokenizer, max_batch)
+                self._engines[max_batch] = Engine(self.model, kept(self._decoding), max_batch)
             return self._engines[max_batch]
+
+    def becomes(self, wrap: Callable[[Any], Any]) -> None:
+        """Wrap the model, once what its engines have in flight is done; what is asked from now on runs the wrapped model."""
+        with self._making:
+            for engine in self._engines.values():
+                engine.close()
+            self._engines.clear()
+            self.model = wrap(self.model)
 
 
 def check_source(source: str) -> str:
@@ -58,6 +72,9 @@ def check_source(source: str) -> str:
 
 def _check_folder(path: Path) -> None:
     config = path / "config.json"
+    if lora.is_adapter(path):
+        check_source(lora.base_of(path))
+        return
     if not config.is_file():
         raise UsageError(f"{path} is not a Hugging Face model folder: it has no config.json")
     try:
@@ -78,7 +95,12 @@ def load(source: str, device: str | None, dtype: str) -> Loaded:
     Raises UsageError where transformers cannot read it, MachineError where weights are missing.
     """
     with _loading:  # one load at a time, so that two threads do not both read the same weights
-        return _load(source, changed(source), device, dtype)
+        if not lora.is_adapter(Path(source)):
+            return _load(source, changed(source), device, dtype)
+        base = check_source(lora.base_of(Path(source)))
+        loaded = _load(base, changed(base), device, dtype)
+        with quiet(bars=False):
+            return lora.put_on(loaded, source, changed(source))
 
 
 def changed(source: str) -> int:

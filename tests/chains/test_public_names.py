@@ -8,7 +8,7 @@ import chains
 
 NAMES = [
     "Answer", "ChaintuneError", "Chatbot", "Citation", "FewShot", "LLMChain", "LocalChat", "LocalEmbeddings", "MachineError", "ModelError",
-    "Prompt", "RetrievalChain", "SequentialChain", "SimpleSequentialChain", "UsageError", "WiringError", "load_model", "load_scorer", "named",
+    "Prompt", "RetrievalChain", "SequentialChain", "SimpleSequentialChain", "TruncatedError", "UsageError", "WiringError", "load_model", "load_scorer", "named",
     "runs",
 ]  # fmt: skip
 

@@ -3,10 +3,11 @@
 import copy
 
 import pytest
-from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, SystemMessage
 
 from chains import LocalChat, UsageError
 from chains.models.templates import CHAT_TEMPLATE, CONTROL_TOKENS
+from tests import families
 
 BOS, EOS = 0, 1
 
@@ -94,8 +95,10 @@ def test_the_marks_of_tuned_models_are_single_tokens_that_text_cannot_forge(llam
 @pytest.mark.parametrize(
     ("message", "said"),
     [
-        (ToolMessage("4", tool_call_id="1"), "a message with a tool's result"),
-        (AIMessage("", tool_calls=[{"name": "add", "args": {}, "id": "1"}]), "a message with a tool's call"),
+        (
+            AIMessage("", tool_calls=[{"name": "add", "args": {}, "id": "1"}]),
+            "ends with a tool call; add the tool's result",
+        ),
         (ChatMessage("hi", role="user|>x<|user"), r"the role 'user\|>x<\|user' is unknown; use 'system'"),
         (HumanMessage([{"type": "image_url", "image_url": {"url": "x"}}]), "holds 'image_url' content"),
     ],
@@ -120,3 +123,44 @@ def test_a_template_that_refuses_is_one_sentence(llama, plain_tokenizer):
     strict.chat_template = "{{ raise_exception('no system role') }}"
     with pytest.raises(UsageError, match="refuses this conversation: no system role"):
         LocalChat(llama, strict).invoke("hi")
+
+
+TALKS = {
+    "question": [HumanMessage("공 <b>?")],
+    "talk": [HumanMessage("one"), AIMessage("two"), HumanMessage("three")],
+    "begun": [HumanMessage("one"), AIMessage("Well, ")],
+}
+
+
+@pytest.mark.parametrize("talk", TALKS.values(), ids=TALKS)
+@pytest.mark.parametrize("family", ["qwen", "llama3", "mistral", "gemma", "ours"])
+def test_the_ids_are_those_of_transformers_own_template(family, talk):
+    tok = families.tokenizer(family)
+    rows = [{"role": {"human": "user", "ai": "assistant"}[message.type], "content": message.text} for message in talk]
+    begun = rows[-1]["role"] == "assistant"
+    ids = tok.apply_chat_template(
+        rows,
+        add_generation_prompt=not begun,
+        continue_final_message=begun,
+        return_dict=False,
+        sanitize_control_tokens=True,
+    )
+    shown = LocalChat(families.model(tok), tok).show(talk)
+    assert shown.token_ids == ids
+    assert tok.decode(ids) == shown.text
+
+
+def test_a_template_without_a_system_role_says_so():
+    tok = families.tokenizer("gemma")
+    with pytest.raises(UsageError, match="refuses this conversation: System role not supported"):
+        LocalChat(families.model(tok), tok).show([SystemMessage("Be kind."), HumanMessage("hi")])
+
+
+def test_of_several_templates_the_one_for_tools_is_taken_where_there_are_tools():
+    tok = families.tokenizer("qwen")
+    plain = "{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}"
+    tok.chat_template = {"default": plain, "tool_use": families.QWEN}
+    llm = LocalChat(families.model(tok), tok)
+    assert llm.show("hi").text == "<|im_start|>hi<|im_end|>"
+    told = {"type": "function", "function": {"name": "now", "description": "Tell the time.", "parameters": {}}}
+    assert "# Tools" in llm.show("hi", tools=[told]).text
