@@ -11,7 +11,7 @@ errors and the recorded runs are the same either way.
 
 import os
 import secrets
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -109,7 +109,7 @@ def _prompts(model: Any, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> li
 
 def has_replies(model: Any, kwargs: Mapping[str, Any]) -> bool:
     """Say whether `model` may be asked the shorter way, with these settings."""
-    return _has_own_entrance(type(model)) and _silent(model) and (not kwargs or kwargs.keys() <= set(NAMES))
+    return _has_own_entrance(type(model)) and _silent(model) and (not kwargs or kwargs.keys() <= set(NAMES))  # type: ignore[arg-type]  # mypy: a class is not seen as Hashable
 
 
 def reply(model: Any, messages: list[BaseMessage], kwargs: Mapping[str, Any]) -> Any:
@@ -127,9 +127,9 @@ def _plain(messages: list[BaseMessage]) -> bool:
 
 
 @cache
-def _has_own_entrance(kind: Hashable) -> bool:
+def _has_own_entrance(kind: type) -> bool:
     """Say whether this class of models has `replies`, and no subclass changed what that stands for."""
-    if not isinstance(kind, type) or not issubclass(kind, BaseChatModel):
+    if not issubclass(kind, BaseChatModel):
         return False
     order = kind.__mro__
     owner = next((place for place, base in enumerate(order) if "replies" in vars(base)), None)

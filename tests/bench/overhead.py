@@ -60,10 +60,7 @@ def steps(number: int) -> tuple[dict[str, Any], SequentialChain]:
             whole = assign if whole is None else whole | assign
         theirs[f"LCEL assign x{number} | {kind}"] = whole
     llm = FakeChat([ANSWER])
-    parts = [
-        LLMChain(llm=llm, prompt=f"Go on: {{{had}}}", output_key=new)
-        for had, new in pairwise(names)
-    ]
+    parts = [LLMChain(llm=llm, prompt=f"Go on: {{{had}}}", output_key=new) for had, new in pairwise(names)]
     return theirs, SequentialChain(chains=parts, input_variables=["city"], output_variables=names[1:])
 
 
