@@ -1,7 +1,8 @@
 """What every chain is: a langchain_core Runnable from a dict of inputs to a dict of inputs and outputs, recorded as it runs.
 
 A subclass says what it takes (`input_keys`, `optional_keys`), what it makes (`output_keys`) and how (`_plan`). From that come invoke,
-batch, stream and their async forms. Where nobody listens (no callbacks, no tracing) LangChain's callback machinery is left out.
+batch, stream and their async forms. Where nobody listens (no callbacks, no tracing) LangChain's callback machinery is left out, and
+the chain's steps are told so (chains/quiet.py).
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -9,10 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.runnables.config import get_callback_manager_for_config, get_config_list
+from langchain_core.runnables.config import get_config_list
 from langchain_core.utils.pydantic import create_model_v2
 from pydantic import BaseModel
 
+from chains import quiet
 from chains.chunks import Chunk, Chunks
 from chains.errors import UsageError, nearest
 from chains.plan import Plan, adrive, astream, closing, drive, each, stream
@@ -57,6 +59,11 @@ class Chain(Runnable[Any, dict[str, Any]]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
         """Return the inputs and the outputs, from a dict of inputs or from the value of the only one."""
+        if not config and self._has_short_way(kwargs) and quiet.nobody_listens():
+            result = self._alone(input, {}, kwargs)
+            if isinstance(result, Exception):
+                raise result
+            return result
         return self.batch([input], [config] if config else None, **kwargs)[0]
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
@@ -67,7 +74,11 @@ class Chain(Runnable[Any, dict[str, Any]]):
         self, inputs: list[Any], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> list[Any]:
         """Return what invoke returns for each input; every step takes them all at once."""
+        if config is None and quiet.nobody_listens():
+            return _answers(self.unheard(inputs, quiet.configs(len(inputs)), kwargs), return_exceptions)
         configs = get_config_list(config, len(inputs))
+        if not quiet.listened(configs):
+            return _answers(self.unheard(inputs, configs, kwargs), return_exceptions)
         runs = self._begin(inputs, configs)
 
         def work(inputs: list[Any], run_manager: Any, config: list[RunnableConfig]) -> list[Any]:
@@ -75,15 +86,51 @@ class Chain(Runnable[Any, dict[str, Any]]):
                 results += drive(self._whole(inputs, config, runs, kwargs))
             return results
 
-        if _listened(configs):
-            return self._batch_with_config(work, inputs, configs, return_exceptions=return_exceptions)
-        return _answers(work(inputs, None, configs), return_exceptions)
+        return self._batch_with_config(work, inputs, configs, return_exceptions=return_exceptions)
+
+    def unheard(self, inputs: list[Any], configs: list[RunnableConfig], kwargs: Mapping[str, Any]) -> list[Any]:
+        """Return the results, exceptions among them, for callers who know that nobody listens: whole configs, one for each input."""
+        if len(inputs) == 1 and self._has_short_way(kwargs):
+            return [self._alone(inputs[0], configs[0], kwargs)]
+        runs = self._begin(inputs, configs)
+        with _recorded(runs) as results:
+            results += drive(self._whole(inputs, configs, runs, kwargs), unheard=True)
+        return results
+
+    def _has_short_way(self, kwargs: Mapping[str, Any]) -> bool:
+        """Say whether `_one` can do what `_plan` does, for one input that nobody listens to."""
+        return False
+
+    def _one(self, given: Mapping[str, Any], run: OpenRun, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the outputs of one input, by calls that need no config; the same as `_plan` makes."""
+        raise NotImplementedError
+
+    def _alone(self, input: Any, config: RunnableConfig, kwargs: Mapping[str, Any]) -> dict[str, Any] | Exception:
+        """Return one input's result or the exception: what `_whole` does, without its columns."""
+        run = OpenRun(config.get("run_name") or self.get_name(), input, config)
+        failed: BaseException | None = None
+        try:
+            run.inputs = given = self._given(input)
+            made = self._one(given, run, kwargs)
+            run.output = made[self.output_keys[0]] if len(self.output_keys) == 1 else made
+            return {**given, **made}
+        except Exception as error:
+            failed = error
+            return error
+        except BaseException as error:
+            failed = error
+            raise
+        finally:
+            run.end(failed)
+            save((run,))
 
     async def abatch(
         self, inputs: list[Any], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> list[Any]:
         """Return what batch returns, awaiting."""
         configs = get_config_list(config, len(inputs))
+        if not quiet.listened(configs):
+            return _answers(await self.aunheard(inputs, configs, kwargs), return_exceptions)
         runs = self._begin(inputs, configs)
 
         async def work(inputs: list[Any], run_manager: Any, config: list[RunnableConfig]) -> list[Any]:
@@ -91,24 +138,30 @@ class Chain(Runnable[Any, dict[str, Any]]):
                 results += await adrive(self._whole(inputs, config, runs, kwargs))
             return results
 
-        if _listened(configs):
-            return await self._abatch_with_config(work, inputs, configs, return_exceptions=return_exceptions)
-        return _answers(await work(inputs, None, configs), return_exceptions)
+        return await self._abatch_with_config(work, inputs, configs, return_exceptions=return_exceptions)
+
+    async def aunheard(self, inputs: list[Any], configs: list[RunnableConfig], kwargs: Mapping[str, Any]) -> list[Any]:
+        """Return what unheard returns, awaiting."""
+        runs = self._begin(inputs, configs)
+        with _recorded(runs) as results:
+            results += await adrive(self._whole(inputs, configs, runs, kwargs), unheard=True)
+        return results
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
         """Yield dicts that add up to what invoke returns: the inputs with the first piece, then the pieces as they come."""
         configs = get_config_list(config, 1)
         runs = self._begin([input], configs)
+        listened = quiet.listened(configs)
 
         def work(values: Iterator[Any], run_manager: Any, config: RunnableConfig) -> Iterator[Chunk]:
             with _recorded(runs) as results:
                 given = self._given(next(values))
                 chunks = Chunks(given, self.output_keys, self._piece)
-                for piece in stream(self._whole([given], [config], runs, kwargs)):
+                for piece in stream(self._whole([given], [config], runs, kwargs), unheard=not listened):
                     yield from chunks.of(piece)
                 results += chunks.results
 
-        if _listened(configs):
+        if listened:
             yield from self._transform_stream_with_config(iter([input]), work, configs[0])
         else:
             yield from work(iter([input]), None, configs[0])
@@ -117,12 +170,14 @@ class Chain(Runnable[Any, dict[str, Any]]):
         """Yield what stream yields, awaiting."""
         configs = get_config_list(config, 1)
         runs = self._begin([input], configs)
+        listened = quiet.listened(configs)
 
         async def work(values: AsyncIterator[Any], run_manager: Any, config: RunnableConfig) -> AsyncIterator[Chunk]:
             with _recorded(runs) as results:
                 given = self._given(await anext(values))
                 chunks = Chunks(given, self.output_keys, self._piece)
-                async with closing(astream(self._whole([given], [config], runs, kwargs))) as pieces:
+                plan = self._whole([given], [config], runs, kwargs)
+                async with closing(astream(plan, unheard=not listened)) as pieces:
                     async for piece in pieces:
                         for chunk in chunks.of(piece):
                             yield chunk
@@ -131,8 +186,8 @@ class Chain(Runnable[Any, dict[str, Any]]):
         async def only() -> AsyncIterator[Any]:
             yield input
 
-        listened = self._atransform_stream_with_config(only(), work, configs[0]) if _listened(configs) else None
-        async with closing(listened or work(only(), None, configs[0])) as chunks:
+        told = self._atransform_stream_with_config(only(), work, configs[0]) if listened else None
+        async with closing(told or work(only(), None, configs[0])) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -192,10 +247,6 @@ def _below(config: RunnableConfig, run: OpenRun) -> RunnableConfig:
     """Return the config for a run's own steps."""
     below = {key: value for key, value in config.items() if key not in ("run_id", "run_name")}
     return {**below, "metadata": {**config["metadata"], PARENT: run.id}}  # type: ignore[typeddict-item]
-
-
-def _listened(configs: Sequence[RunnableConfig]) -> bool:
-    return any(get_callback_manager_for_config(config).handlers for config in configs)
 
 
 @contextmanager

@@ -15,9 +15,10 @@ from pathlib import Path
 from chains.errors import MachineError
 
 
-def home() -> Path:
-    """Return the folder of all state, made if it is missing."""
-    path = Path(os.environ.get("CHAINTUNE_HOME") or Path.home() / ".chaintune").expanduser().absolute()
+def home(place: str | None = None) -> Path:
+    """Return the folder of all state, made if it is missing; `place` is another CHAINTUNE_HOME ('' the default one)."""
+    given = os.environ.get("CHAINTUNE_HOME") if place is None else place
+    path = Path(given or Path.home() / ".chaintune").expanduser().absolute()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -18,6 +18,7 @@ from langchain_core.prompts import BasePromptTemplate
 from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import BaseModel
 
+from chains import quiet
 from chains.chain import Chain
 from chains.errors import UsageError, WiringError
 from chains.model_call import chat_rows, fits, note_reply, text_of
@@ -79,6 +80,17 @@ class LLMChain(Chain):
         else:
             values = yield Call(self._parser, replies, configs)
         return each(lambda value: {self.output_keys[0]: value}, values)
+
+    def _has_short_way(self, kwargs: Mapping[str, Any]) -> bool:
+        return self._parser is None and not self.verbose and quiet.has_replies(self.llm, kwargs)
+
+    def _one(self, given: Mapping[str, Any], run: OpenRun, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        taken = (*self.input_keys, *self.optional_keys)
+        messages = self.prompt.format_prompt(**{key: given[key] for key in taken if key in given}).to_messages()
+        run.messages = chat_rows(messages)
+        reply = quiet.reply(self.llm, messages, kwargs)
+        note_reply(run, self.llm, kwargs, reply)
+        return {self.output_keys[0]: text_of(reply)}
 
     def _piece(self, piece: Any) -> dict[str, Any]:
         text = text_of(piece)

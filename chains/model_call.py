@@ -30,7 +30,7 @@ def text_of(reply: Any) -> Any:
 
 def note_reply(run: OpenRun, llm: Any, kwargs: Mapping[str, Any], reply: Any) -> None:
     """Write the model's answer, name, sampling and tokens into `run`."""
-    model, settings = _unwrapped(llm, kwargs)
+    model, settings = (llm, vars(llm)) if _is_plain(llm, kwargs) else _unwrapped(llm, kwargs)
     run.sampling = {key: settings[key] for key in _SAMPLING if settings.get(key) not in (None, ())}
     names = [settings.get("model_name"), settings.get("model"), type(model).__name__]
     if isinstance(reply, BaseMessage):
@@ -51,6 +51,10 @@ def fits(llm: Any, messages: list[BaseMessage], kwargs: Mapping[str, Any]) -> bo
     if context is None:
         return True
     return model.get_num_tokens_from_messages(messages) + min(settings["max_tokens"], context // 4) <= context
+
+
+def _is_plain(llm: Any, kwargs: Mapping[str, Any]) -> bool:
+    return not kwargs and not isinstance(llm, RunnableBindingBase)
 
 
 def _unwrapped(llm: Any, kwargs: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:

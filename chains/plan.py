@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import Runnable, RunnableConfig
 
+from chains import quiet
+
 
 @dataclass(frozen=True)
 class Call:
@@ -42,28 +44,30 @@ def each(function: Callable[..., Any], *columns: Sequence[Any]) -> list[Any]:
     """Return `function` of each row of `columns`. The first exception in a row, or the one it raises, is the row's result."""
     results: list[Any] = []
     for row in zip(*columns, strict=True):
-        failed = next((value for value in row if isinstance(value, Exception)), None)
-        if failed is None:
+        for value in row:
+            if isinstance(value, Exception):
+                results.append(value)
+                break
+        else:
             try:
-                failed = function(*row)
+                results.append(function(*row))
             except Exception as error:
-                failed = error
-        results.append(failed)
+                results.append(error)
     return results
 
 
-def drive(plan: Plan) -> list[Any]:
-    """Return the plan's results."""
+def drive(plan: Plan, unheard: bool = False) -> list[Any]:
+    """Return the plan's results. `unheard` says that nobody listens: calls then go in by the shorter way where there is one."""
     results: list[Any] | None = None
     while True:
         try:
             call = plan.send(results)  # type: ignore[arg-type]  # a generator's first send is None
         except StopIteration as done:
             return done.value
-        results = _perform(call)
+        results = _perform(call, unheard)
 
 
-async def adrive(plan: Plan) -> list[Any]:
+async def adrive(plan: Plan, unheard: bool = False) -> list[Any]:
     """Return the plan's results, awaiting its calls."""
     results: list[Any] | None = None
     while True:
@@ -71,10 +75,10 @@ async def adrive(plan: Plan) -> list[Any]:
             call = plan.send(results)  # type: ignore[arg-type]
         except StopIteration as done:
             return done.value
-        results = await _aperform(call)
+        results = await _aperform(call, unheard)
 
 
-def stream(plan: Plan) -> Iterator[Any]:
+def stream(plan: Plan, unheard: bool = False) -> Iterator[Any]:
     """Yield the pieces of the calls that are shown, then Finished. The plan is for one input."""
     results: list[Any] | None = None
     while True:
@@ -84,18 +88,19 @@ def stream(plan: Plan) -> Iterator[Any]:
             yield Finished(done.value)
             return
         if not _can_show(call):
-            results = _perform(call)
+            results = _perform(call, unheard)
             continue
         whole: list[Any] = []
         try:
-            said = _kept(call.runnable.stream(call.inputs[0], call.configs[0], **call.kwargs), whole)
+            pieces = quiet.stream(call.runnable, call.inputs[0], call.configs[0], call.kwargs) if unheard else None
+            said = _kept(pieces or call.runnable.stream(call.inputs[0], call.configs[0], **call.kwargs), whole)
             yield from said if call.through is None else call.through.transform(said, call.configs[0])
             results = [_total(whole)]
         except Exception as error:
             results = [error]
 
 
-async def astream(plan: Plan) -> AsyncGenerator[Any, None]:
+async def astream(plan: Plan, unheard: bool = False) -> AsyncGenerator[Any, None]:
     """Yield the pieces of the calls that are shown, then Finished, awaiting."""
     results: list[Any] | None = None
     while True:
@@ -105,7 +110,7 @@ async def astream(plan: Plan) -> AsyncGenerator[Any, None]:
             yield Finished(done.value)
             return
         if not _can_show(call):
-            results = await _aperform(call)
+            results = await _aperform(call, unheard)
             continue
         whole: list[Any] = []
         try:
@@ -161,36 +166,44 @@ def _total(pieces: list[Any]) -> Any:
     return total
 
 
-def _perform(call: Call) -> list[Any]:
-    results = list(call.inputs)
-    live = [i for i, value in enumerate(results) if not isinstance(value, Exception)]
-    if len(live) == 1:
-        (i,) = live
+def _perform(call: Call, unheard: bool) -> list[Any]:
+    inputs, configs, live = _live(call)
+    if not inputs:
+        return list(call.inputs)
+    made = quiet.batch(call.runnable, inputs, configs, call.kwargs) if unheard else None
+    if made is None and len(inputs) == 1:
         try:
-            results[i] = call.runnable.invoke(call.inputs[i], call.configs[i], **call.kwargs)
+            made = [call.runnable.invoke(inputs[0], configs[0], **call.kwargs)]
         except Exception as error:
-            results[i] = error
-    elif live:
-        inputs, configs = [call.inputs[i] for i in live], [call.configs[i] for i in live]
-        _put(results, live, call.runnable.batch(inputs, configs, return_exceptions=True, **call.kwargs))
-    return results
+            made = [error]
+    elif made is None:
+        made = call.runnable.batch(inputs, configs, return_exceptions=True, **call.kwargs)
+    return _placed(call, live, made)
 
 
-async def _aperform(call: Call) -> list[Any]:
-    results = list(call.inputs)
-    live = [i for i, value in enumerate(results) if not isinstance(value, Exception)]
-    if len(live) == 1:
-        (i,) = live
+async def _aperform(call: Call, unheard: bool) -> list[Any]:
+    inputs, configs, live = _live(call)
+    if not inputs:
+        return list(call.inputs)
+    made = await quiet.abatch(call.runnable, inputs, configs, call.kwargs) if unheard else None
+    if made is None and len(inputs) == 1:
         try:
-            results[i] = await call.runnable.ainvoke(call.inputs[i], call.configs[i], **call.kwargs)
+            made = [await call.runnable.ainvoke(inputs[0], configs[0], **call.kwargs)]
         except Exception as error:
-            results[i] = error
-    elif live:
-        inputs, configs = [call.inputs[i] for i in live], [call.configs[i] for i in live]
-        _put(results, live, await call.runnable.abatch(inputs, configs, return_exceptions=True, **call.kwargs))
-    return results
+            made = [error]
+    elif made is None:
+        made = await call.runnable.abatch(inputs, configs, return_exceptions=True, **call.kwargs)
+    return _placed(call, live, made)
 
 
-def _put(results: list[Any], places: list[int], values: Sequence[Any]) -> None:
-    for place, value in zip(places, values, strict=True):
+def _live(call: Call) -> tuple[list[Any], list[RunnableConfig], list[int]]:
+    """Return the inputs that are no exceptions, their configs and their places."""
+    live = [place for place, value in enumerate(call.inputs) if not isinstance(value, Exception)]
+    return [call.inputs[place] for place in live], [call.configs[place] for place in live], live
+
+
+def _placed(call: Call, live: Sequence[int], made: Sequence[Any]) -> list[Any]:
+    results = list(call.inputs)
+    for place, value in zip(live, made, strict=True):
         results[place] = value
+    return results

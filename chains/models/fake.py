@@ -7,7 +7,7 @@ llm.prompts                     # the messages of every call
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -21,6 +21,7 @@ from pydantic import Field, PrivateAttr, ValidationError
 
 from chains.errors import UsageError
 from chains.models import settings
+from chains.models.settings import Settings
 
 
 class FakeChat(settings.Sampled, BaseChatModel):
@@ -33,6 +34,7 @@ class FakeChat(settings.Sampled, BaseChatModel):
     prompts: list[list[BaseMessage]] = Field(default_factory=list, repr=False)
     """The messages of every call so far, in order."""
 
+    _checked: tuple[tuple[Any, ...], Settings] | None = PrivateAttr(None)
     _turn: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     def __init__(self, answers: Sequence[str], **fields: Any) -> None:
@@ -74,6 +76,21 @@ class FakeChat(settings.Sampled, BaseChatModel):
             results += await super().abatch([value], [each], return_exceptions=return_exceptions, **kwargs)
         return results
 
+    def replies(self, prompts: list[list[BaseMessage]], given: Mapping[str, Any]) -> list[AIMessage | Exception]:
+        """Return the answer to each prompt, or what it failed with, past langchain_core's callbacks (chains/quiet.py)."""
+        made: list[AIMessage | Exception] = []
+        for messages in prompts:
+            try:
+                words, facts = self._answer(messages, given)
+                made.append(AIMessage(content="".join(words), **facts))
+            except Exception as error:
+                made.append(error)
+        return made
+
+    async def areplies(self, prompts: list[list[BaseMessage]], given: Mapping[str, Any]) -> list[AIMessage | Exception]:
+        """Return what replies returns; nothing is waited for."""
+        return self.replies(prompts, given)
+
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -99,9 +116,9 @@ class FakeChat(settings.Sampled, BaseChatModel):
                 run_manager.on_llm_new_token(str(message.content), chunk=chunk)
             yield chunk
 
-    def _answer(self, messages: list[BaseMessage], given: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    def _answer(self, messages: list[BaseMessage], given: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
         """Return the next answer as words, each with the space before it, and what is said about it."""
-        chosen = settings.for_call(self, given)
+        chosen = settings.for_call(self, given) if given else self._own_settings()
         with self._turn:
             text = self.answers[len(self.prompts) % len(self.answers)]
             self.prompts.append(list(messages))
@@ -116,6 +133,13 @@ class FakeChat(settings.Sampled, BaseChatModel):
                 "model_name": self.model_name,
             },
         }
+
+    def _own_settings(self) -> Settings:
+        """Return the settings of a call that gives none, checked again only where they were changed."""
+        values = tuple(map(vars(self).__getitem__, settings.NAMES))
+        if self._checked is None or self._checked[0] != values:
+            self._checked = values, settings.for_call(self, {})
+        return self._checked[1]
 
     @property
     def _identifying_params(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import time
 
 from chains.runs import store
 from chains.runs.record import clean, is_off
+from chains.runs.redaction import hidden
 
 
 class Conversation:
@@ -20,7 +21,7 @@ class Conversation:
         with store.transaction(private=is_off()) as db:
             db.execute(
                 "INSERT INTO exchanges (session, question, answer, run, at) VALUES (?,?,?,?,?)",
-                (self.session, clean(question), clean(answer), run, time.time()),
+                (self.session, hidden(clean(question)), hidden(clean(answer)), run, time.time()),
             )
 
     def exchanges(self, limit: int = -1) -> list[tuple[str, str]]:

@@ -44,4 +44,19 @@ def _first(db: apsw.Connection) -> None:
     """)
 
 
-MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first]
+def _threads(db: apsw.Connection) -> None:
+    """Long lists, conversations above all, are kept as threads, whose beginnings all longer ones share (chains/runs/threads.py)."""
+    db.execute("""
+        CREATE TABLE items (hash BLOB PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;  -- JSON
+        CREATE TABLE threads (
+            hash BLOB PRIMARY KEY,
+            before BLOB,       -- the thread without its last item; NULL where that was the only one
+            item BLOB NOT NULL
+        ) WITHOUT ROWID;
+        ALTER TABLE runs ADD COLUMN thread BLOB;  -- the messages, where the column of that name is NULL
+        ALTER TABLE runs ADD COLUMN lists TEXT;   -- JSON: {input: thread, in hexadecimal} of the inputs that are lists
+        CREATE INDEX sessions ON runs (session, started) WHERE parent IS NULL;
+    """)
+
+
+MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first, _threads]

@@ -6,6 +6,7 @@ from chains.errors import UsageError
 from chains.runs import store
 from chains.runs.read import unknown
 from chains.runs.record import clean
+from chains.runs.redaction import hidden
 
 
 def feedback(id: str, rating: int | None = None, correction: str | None = None, comment: str | None = None) -> None:
@@ -20,8 +21,17 @@ def feedback(id: str, rating: int | None = None, correction: str | None = None, 
             db.execute(
                 """INSERT INTO feedback VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (run) DO UPDATE SET
                     rating = coalesce(?2, rating), correction = coalesce(?3, correction), comment = coalesce(?4, comment), at = ?5""",
-                (id, rating, correction and clean(correction), comment and clean(comment), time.time()),
+                (id, rating, correction and hidden(clean(correction)), comment and hidden(clean(comment)), time.time()),
             )
+    if not known:
+        raise unknown(id)
+
+
+def unrate(id: str) -> None:
+    """Take back the rating of the run `id`; its correction and its comment stay. Raises UsageError for an unknown run."""
+    with store.transaction() as db:
+        known = db.execute("SELECT 1 FROM runs WHERE id = ?", (id,)).fetchall()
+        db.execute("UPDATE feedback SET rating = NULL, at = ? WHERE run = ?", (time.time(), id))
     if not known:
         raise unknown(id)
 

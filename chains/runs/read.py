@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chains.errors import UsageError
-from chains.runs import store
+from chains.runs import store, threads
 
 _SELECT = """SELECT runs.id, parent, session, name, inputs, messages, answer, output, model, sampling, usage, started, ended, error,
-    rating, correction, comment FROM runs LEFT JOIN feedback ON feedback.run = runs.id"""
+    rating, correction, comment, thread, lists FROM runs LEFT JOIN feedback ON feedback.run = runs.id"""
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,12 @@ class Run:
     steps: tuple["Run", ...] = ()
 
 
-def recent(limit: int = 20) -> list[Run]:
-    """Return the latest runs, newest first, without the runs that are steps of another."""
+def recent(limit: int = 20, session: str | None = None) -> list[Run]:
+    """Return the latest runs (of one session, where it is named), newest first, without the runs that are steps of another."""
     if limit < 1:
         raise UsageError(f"limit={limit} cannot be used; ask for at least 1 run")
-    found = store.rows(f"{_SELECT} WHERE parent IS NULL ORDER BY started DESC, runs.rowid DESC LIMIT ?", (limit,))
+    chosen, values = ("parent IS NULL", ()) if session is None else ("parent IS NULL AND session = ?", (session,))
+    found = store.rows(f"{_SELECT} WHERE {chosen} ORDER BY started DESC, runs.rowid DESC LIMIT ?", (*values, limit))
     return [_run(row) for row in found]
 
 
@@ -90,9 +91,15 @@ def _run(row: tuple[Any, ...]) -> Run:
         ended,
         error,
         *feedback,
+        thread,
+        lists,
     ) = row
+    given = _json(inputs)
+    for key, hash in (_json(lists) or {}).items():
+        given[key] = threads.read(bytes.fromhex(hash))
+    said = _json(messages) if thread is None else threads.read(thread)
     return Run(
-        id, parent, session, name, _json(inputs), _json(messages), answer, _json(output), model, _json(sampling) or {}, _json(usage) or {},
+        id, parent, session, name, given, said, answer, _json(output), model, _json(sampling) or {}, _json(usage) or {},
         started, ended, error, *feedback,
     )  # fmt: skip
 

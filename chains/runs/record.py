@@ -1,7 +1,7 @@
 """Writing runs down: a chain begins a run, ends it, and saves it with its batch and their steps in one transaction.
 
 A run knows its parent through the config that LangChain hands from step to step (`metadata`), so the tree holds through batches,
-threads, tasks and anyone's Runnable in between. A store that fails warns once, and the chain goes on unrecorded.
+threads, tasks and anyone's Runnable in between. chains/runs/writer.py says when a run is on disk.
 """
 
 import contextlib
@@ -10,24 +10,20 @@ import os
 import secrets
 import threading
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
 import orjson
 
-from chains.errors import MachineError
-from chains.runs import store
+from chains.runs import redaction, writer
 
 PARENT = "chaintune_run"  # the key in a config's metadata under which a step finds the run it belongs to
 SESSION = "session_id"  # the key in a config's metadata for the conversation, the name that tracers use too
-_REST_S = 30.0  # after a failed write, how long no other is tried: a locked file must not slow every step down
 
 _off: ContextVar[bool] = ContextVar("chaintune_runs_off", default=False)
 _open: dict[str, "OpenRun"] = {}
 _adding = threading.Lock()
-_failures: dict[str, float] = {}  # the homes where a write failed, and when
 
 
 @contextlib.contextmanager
@@ -107,35 +103,25 @@ def _sentence(error: BaseException) -> str:
 
 
 def save(runs: Sequence[OpenRun]) -> None:
-    """Write ended runs with their steps in one transaction, when the outermost has ended; warn once where that fails."""
+    """Hand ended runs with their steps to the writer, when the outermost has ended."""
     if is_off():
         return
     ended = [step for run in runs if not run.left_to() for step in run.tree()]
-    if not ended:
-        return
-    place = os.environ.get("CHAINTUNE_HOME", "")
-    if time.monotonic() - _failures.get(place, -_REST_S) < _REST_S:
-        return
-    try:
-        with store.transaction() as db:
-            db.executemany(
-                "INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", [_row(run) for run in ended]
-            )
-    except MachineError as error:
-        known = place in _failures
-        _failures[place] = time.monotonic()
-        if not known:
-            warnings.warn(f"runs are not being recorded: {error}", RuntimeWarning, stacklevel=2)
+    if ended:
+        writer.put([_row(run) for run in ended])
 
 
-def _row(run: OpenRun) -> tuple[Any, ...]:
-    return (
+def _row(run: OpenRun) -> writer.Row:
+    """Return the run as it will be written, apart from the objects it came from, which the program may change from now on."""
+    hide = redaction.current()
+    messages, inputs = run.messages, run.inputs
+    row = (
         run.id,
         run.parent,
         run.session,
         run.name,
-        to_json(run.inputs),
-        to_json(run.messages) if run.messages is not None else None,
+        to_json(inputs),
+        to_json(messages) if messages is not None else None,
         clean(run.answer) if run.answer is not None else None,
         to_json(run.output) if run.output is not None else None,
         run.model,
@@ -145,6 +131,7 @@ def _row(run: OpenRun) -> tuple[Any, ...]:
         run.ended,
         clean(run.error) if run.error else None,
     )
+    return row if hide is None else redaction.of_row(row, hide)
 
 
 def to_json(value: Any) -> str:

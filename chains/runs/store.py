@@ -1,25 +1,28 @@
 """The one SQLite connection of this process to the run store, and what its failures say.
 
 A write is a short transaction in WAL mode: when `transaction` ends, it survives the end of the process, `kill -9` included
-(a power cut can lose the last ones, never damage the file). Reads and writes wait their turn on one lock.
+(a power cut can lose the last ones, never damage the file). Reads and writes wait their turn on one lock. Whoever reads or writes
+first lets the runs that wait for their writer be written (`before_use`), so that nothing is seen out of order.
 """
 
 import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apsw
 
 from chains.errors import MachineError
-from chains.home import runs_db
+from chains.home import home, runs_db
 from chains.runs.migrations import MIGRATIONS
 
 _BUSY_MS = 5000
 _lock = threading.Lock()
 _disk: "_Disk | None" = None
+before_use: list[Callable[[], None]] = []  # chains/runs/writer.py puts its flush here
+after_close: list[Callable[[], None]] = []
 _memory: apsw.Connection | None = None
 _left_by_fork: list[Any] = []  # a parent's connections: closing one here would take the parent's locks away
 
@@ -37,7 +40,15 @@ def transaction(private: bool = False) -> Iterator[apsw.Connection]:
 
     `private` means the store in this process's memory, which nothing outlives. Raises MachineError where the file cannot be used.
     """
-    with _connected(private) as db:
+    _prepare(private)
+    with direct(private=private) as db:
+        yield db
+
+
+@contextlib.contextmanager
+def direct(place: str | None = None, private: bool = False) -> Iterator[apsw.Connection]:
+    """Yield what transaction yields, without waiting for others; `place` is another CHAINTUNE_HOME ('' the default one)."""
+    with _connected(private, place) as db:
         db.execute("BEGIN IMMEDIATE")
         try:
             yield db
@@ -50,15 +61,27 @@ def transaction(private: bool = False) -> Iterator[apsw.Connection]:
 
 def rows(sql: str, values: Sequence[Any] = (), private: bool = False) -> list[tuple[Any, ...]]:
     """Return what a SELECT finds. Raises MachineError where the file cannot be used."""
+    _prepare(private)
     with _connected(private) as db:
         return list(db.execute(sql, values))
 
 
+def _prepare(private: bool) -> None:
+    for flush in () if private else before_use:
+        flush()
+
+
 @contextlib.contextmanager
-def _connected(private: bool) -> Iterator[apsw.Connection]:
+def _connected(private: bool, place: str | None = None) -> Iterator[apsw.Connection]:
     with _lock:
         try:
-            yield _in_memory() if private else _on_disk()
+            if private:
+                yield _in_memory()
+            elif place is None or place == os.environ.get("CHAINTUNE_HOME", ""):
+                yield _on_disk()
+            else:
+                with contextlib.closing(_open(str(home(place) / "runs.db"))) as db:
+                    yield db
         except apsw.Error as error:
             raise _machine_error(error) from error
 
@@ -69,7 +92,7 @@ def _on_disk() -> apsw.Connection:
     moved_to = os.environ.get("CHAINTUNE_HOME")
     if _disk is not None and _disk.home == moved_to and _file_id(_disk.path) == _disk.file_id:
         return _disk.db
-    close()
+    _let_go()
     path = str(runs_db())
     db = _open(path)
     _disk = _Disk(moved_to, path, _file_id(path), db)
@@ -131,7 +154,15 @@ def _migrate(db: apsw.Connection, path: str) -> None:
 
 
 def close() -> None:
-    """Close the file, so that it can be moved or deleted; the next use opens it again."""
+    """Write what waits and close the file, so that it can be moved or deleted; the next use opens it again."""
+    _prepare(private=False)
+    with _lock:
+        _let_go()
+    for told in after_close:
+        told()
+
+
+def _let_go() -> None:
     global _disk
     if _disk is not None:
         _disk.db.close()

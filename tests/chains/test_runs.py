@@ -13,7 +13,7 @@ from pathlib import Path
 
 import apsw
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 
 from chains import runs
 from chains.errors import MachineError, UsageError
@@ -256,7 +256,7 @@ def test_a_damaged_store_is_one_sentence_and_does_not_stop_a_chain(chain, home, 
         runs.recent()
     with pytest.warns(RuntimeWarning, match="runs are not being recorded: .*damaged"):
         assert chain.run("a") == "A"
-    monkeypatch.setattr("chains.runs.record._REST_S", 0)
+    monkeypatch.setattr("chains.runs.writer._REST_S", 0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert chain.run("b") == "B"  # it was said once
@@ -328,3 +328,163 @@ def test_migrations_lead_from_every_version_to_the_latest(home):
         assert runs.recent() == []
         runs.close()
         assert apsw.Connection(path).pragma("user_version") == len(MIGRATIONS)
+
+
+def stored_bytes(home):
+    """Return the bytes of text and blobs in every table: page sizes would hide small growth."""
+    runs.flush()
+    db = apsw.Connection(str(home / "runs.db"))
+    total = 0
+    for table, *_ in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        for row in db.execute(f"SELECT * FROM {table}"):
+            total += sum(len(value) for value in row if isinstance(value, str | bytes))
+    return total
+
+
+def test_a_long_conversation_grows_by_its_messages_not_by_their_square(model, home):
+    chain = LLMChain(llm=model("An answer of some length, again. " * 3), prompt=Prompt.chat(history="h", user="{x}"))
+    said, sizes = [], []
+    for turn in range(200):
+        question = f"Question {turn}: {'why ' * 20}"
+        said += [HumanMessage(question), AIMessage(chain.invoke({"h": list(said), "x": question})["text"])]
+        if turn in (99, 149, 199):
+            sizes.append(stored_bytes(home))
+    assert sizes[2] - sizes[1] < 1.1 * (sizes[1] - sizes[0])  # n² would give 1.4
+    last = runs.recent(1)[0]
+    assert [row["content"] for row in last.messages] == [message.text for message in said[:-1]]
+    assert [row["content"] for row in last.inputs["h"]] == [message.text for message in said[:-2]]
+
+
+def test_recent_takes_one_session(chain):
+    for session in ("a", "b", "a"):
+        chain.invoke(session, {"metadata": {"session_id": session}})
+    assert [run.session for run in runs.recent(session="a")] == ["a", "a"]
+    assert runs.recent(session="c") == []
+
+
+def test_a_rating_can_be_taken_back(chain):
+    chain.run("a")
+    (id,) = ids()
+    runs.feedback(id, rating=-1, correction="Better.")
+    runs.unrate(id)
+    assert (runs.get(id).rating, runs.get(id).correction) == (None, "Better.")
+    with pytest.raises(UsageError, match="no run 'nope'"):
+        runs.unrate("nope")
+
+
+@pytest.fixture
+def secret():
+    runs.redact(lambda text: text.replace("secret", "****").replace("SECRET", "****"))
+    yield
+    runs.redact(None)
+
+
+def test_what_is_redacted_is_nowhere_in_the_file(model, home, secret):
+    chain = LLMChain(llm=model(lambda text: text.upper()), prompt=Prompt.chat(system="S", user="{x}"))
+    assert chain.invoke({"x": "my secret", "more": {"deep": ["secret"]}})["text"] == "MY SECRET"  # the caller's stays
+    with pytest.raises(UsageError):
+        chain.invoke({"secret": "secret"})
+    Conversation("s").add("a secret?", "SECRET", "id")
+    runs.feedback(ids()[-1], correction="no secret", comment="secret")
+    assert runs.recent()[-1].messages[-1] == {"role": "user", "content": "my ****"}
+    runs.close()
+    kept = b"".join(file.read_bytes() for file in home.glob("runs.db*"))
+    assert b"secret" not in kept.lower()
+
+
+def test_a_redaction_that_fails_writes_no_text(chain, home):
+    runs.redact(lambda text: text.no_such)
+    try:
+        with pytest.warns(RuntimeWarning, match="the redaction of a run failed.*no_such"):
+            assert chain.run("my secret") == "MY SECRET"
+    finally:
+        runs.redact(None)
+    assert runs.recent(1)[0].answer == "[not written: the redaction failed]"
+
+
+READER = """
+import sys, apsw, time
+from pathlib import Path
+end = time.monotonic() + 10
+while time.monotonic() < end:
+    found = apsw.Connection(sys.argv[1], flags=apsw.SQLITE_OPEN_READONLY).execute("SELECT count(*) FROM runs").fetchall()
+    if found == [(2,)]:
+        print("seen"); break
+    time.sleep(0.05)
+"""
+
+
+def test_a_run_reaches_other_processes_by_itself(chain, home):
+    chain.run("written at once")
+    chain.run("written soon")
+    done = subprocess.run([sys.executable, "-c", READER, str(home / "runs.db")], capture_output=True, text=True)
+    assert done.stdout == "seen\n", done.stderr
+
+
+ENDS = {
+    "the end of the program": "",
+    "an exception": "raise ValueError('x')",
+    "sys.exit": "sys.exit(3)",
+    "a fork that ends on its own": "pid = os.fork()\nif pid == 0: os._exit(0)\nos.waitpid(pid, 0)",
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_runs_are_written_at(end):
+    code = f"{WRITER}\nimport os\n{ENDS[end]}\n"
+    subprocess.run([sys.executable, "-c", code, "x"], capture_output=True, text=True)
+    assert len(ids()) == 30
+
+
+STOPPED = """
+import os, signal
+from chains import LLMChain
+from langchain_core.runnables import RunnableLambda
+chain = LLMChain(llm=RunnableLambda(lambda prompt: prompt.text), prompt="{x}")
+for i in range(5):
+    chain.run(str(i))
+def stop(prompt):
+    os.kill(os.getpid(), signal.SIGINT)
+    for _ in range(10**9): pass
+LLMChain(llm=RunnableLambda(stop), prompt="{x}").run("stopped")
+"""
+
+
+def test_ctrl_c_in_a_chain_leaves_a_whole_record(home):
+    done = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True, timeout=60)
+    assert "KeyboardInterrupt" in done.stderr
+    assert [run.inputs["x"] for run in runs.recent()] == ["stopped", "4", "3", "2", "1", "0"]
+    assert "KeyboardInterrupt" in runs.recent(1)[0].error
+    assert apsw.Connection(str(home / "runs.db")).pragma("integrity_check") == "ok"
+
+
+def _run_in_child(chain):
+    for i in range(10):
+        chain.run(f"child {i}")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_childs_runs_and_its_parents_are_all_there_once(chain):
+    for i in range(5):
+        chain.run(f"parent {i}")  # some still wait at the fork
+    child = multiprocessing.get_context("fork").Process(target=_run_in_child, args=(chain,))
+    child.start()
+    for i in range(5, 10):
+        chain.run(f"parent {i}")
+    child.join()
+    assert sorted(run.inputs["x"] for run in runs.recent(100)) == sorted(
+        f"{who} {i}" for who in ("child", "parent") for i in range(10)
+    )
+
+
+def test_what_waits_while_the_store_is_locked_is_written_later(chain, home, monkeypatch):
+    chain.run("a")
+    monkeypatch.setattr("chains.runs.store._BUSY_MS", 100)
+    runs.close()
+    other = apsw.Connection(str(home / "runs.db"))
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.warns(RuntimeWarning, match="not being recorded: .*locked"):
+        assert chain.run("b") == "B"
+    other.close()
+    monkeypatch.setattr("chains.runs.writer._REST_S", 0)
+    assert [run.output for run in runs.recent()] == ["B", "A"]
