@@ -67,18 +67,18 @@ def survive(raw, ending):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"d.{ending}"
         path.write_bytes(raw)
-        for work in (
-            lambda: formats.check(path, formats.Asked(near=len(raw) % 8 == 0)),
-            lambda: [str(f) + f.said("ko") for f in formats.check(path, formats.Asked(near=False)).findings],
-            lambda: formats.fix(path, path.with_name(f"f.{ending}")),
-            *(
-                lambda to=to: formats.convert(path, path.with_name("o.jsonl"), to)
-                for to in ("chat", "sharegpt", "rankings", "hh", "text")
-            ),
-            lambda: formats.convert(path, path.with_name("o.csv")),
+        to = ("chat", "sharegpt", "rankings", "hh", "text", "alpaca", "trl-preference", None)[len(raw) % 8]
+        works = [
+            lambda: [
+                str(f) + f.said("ko") for f in formats.check(path, formats.Asked(near=len(raw) % 16 == 0)).findings
+            ],
+            lambda: formats.convert(path, path.with_name("o.jsonl" if len(raw) % 3 else "o.csv"), to),
             lambda: formats.read_chat(path),
-            lambda: formats.read_prompts(path),
-        ):
+            lambda: (
+                formats.fix(path, path.with_name(f"f.{ending}")) if len(raw) % 5 == 0 else formats.read_prompts(path)
+            ),
+        ]
+        for work in works:
             try:
                 work()
             except ChaintuneError as error:

@@ -16,6 +16,7 @@ from tuning.data.findings import Finding, Row
 from tuning.data.item import LOSSES, Item, Losses, Misfit, said
 from tuning.data.recognise import RECORDS, Kind, recognise, shape_named
 from tuning.data.shapes.shape import Shape
+from tuning.data.sound import assert_sound
 from tuning.data.tables import nested
 from tuning.data.transcript import transcript
 from tuning.data.write import target_container, text_cell, writing
@@ -162,7 +163,9 @@ def rows_as(row: Row, have: Shape, want: Shape, losses: Losses) -> Iterator[Row]
             have.read(row)
         yield row
         return
-    for item in as_kind(have.read(row), want, losses):
+    read = have.read(row)
+    assert_sound(read)
+    for item in as_kind(read, want, losses):
         yield want.write(item, losses)
 
 

@@ -115,7 +115,7 @@ def tools(found: Any, parallel: Any, functions: Any = None) -> Iterator[Problem]
 def calls(messages: Sequence[Row], places: Sequence[str], found: Any, split: bool = True) -> Iterator[Problem]:
     """Yield what is wrong with tool calls: each well formed, of a known tool, and answered before the next turn."""
     names = (
-        {t["function"].get("name") for t in found if isinstance(t, dict) and isinstance(t.get("function"), dict)}
+        {str(t["function"].get("name")) for t in found if isinstance(t, dict) and isinstance(t.get("function"), dict)}
         if isinstance(found, list)
         else set()
     )

@@ -92,7 +92,7 @@ def _sharegpt_read(row: Row) -> Item:
     calls = 0
     for place, turn in enumerate(found):
         speaker, value = turn.get("from"), turn.get("value")
-        if speaker not in _FROM:
+        if not isinstance(speaker, str) or speaker not in _FROM:
             raise Misfit(("role-unknown", f"conversations[{place}].from", {"role": repr(speaker)}))
         if not isinstance(value, str):
             raise wrong(f"conversations[{place}].value", value, "text")
