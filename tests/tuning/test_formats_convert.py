@@ -196,6 +196,7 @@ def test_a_ranking_with_a_tie_becomes_its_pairs_and_says_so(tmp_path):
         (TOOL_CHAT, "alpaca", "tools"),
         ({**TOOL_CHAT, "parallel_tool_calls": False}, "sharegpt", "parallel"),
         ({"messages": [user([{"type": "image_url", "image_url": {"url": "x"}}, {"type": "text", "text": "a"}]), bot("b")]}, "alpaca", "parts"),
+        ({"messages": [user([{"type": "text", "value": "no text key"}]), bot("b")]}, "sharegpt", "parts"),
         ({"question": "a", "answer": "b", "id": "7"}, "openai-chat", "extra"),
         (ROWS["rankings"], "openai-chat", "answers"),
         (ROWS["openai-chat"], "trl-prompt-only", "answer"),

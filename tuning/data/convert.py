@@ -3,7 +3,7 @@
 After every row is written it is read again and turned back: the report counts how many rows come back exactly as they were.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -110,7 +110,9 @@ def _header(source: Path, options: Options, have: Shape, want: Shape) -> list[st
     return list(keys)
 
 
-def _converted(rows: Rows, have: Shape, want: Shape, losses: Losses, report: Converted | None) -> Iterator[Row]:
+def _converted(
+    rows: Rows, have: Shape, want: Shape, losses: Losses, report: Converted | None
+) -> Generator[Row, None, None]:
     for record in rows:
         bad = [p for p in record.problems if Finding("", 0, "", *_rule(p)).level == "error"]
         if record.row is None or bad:

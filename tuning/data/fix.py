@@ -3,7 +3,7 @@
 Nothing that needs a judgement is touched: a line that is no JSON stays as it is, a wrong role stays wrong.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +85,9 @@ def _twice(source: Path, options: Options) -> set[int]:
     return found
 
 
-def _repaired(rows: Rows, twice: set[int], note: Callable[[Change], None]) -> Iterator[tuple[Record, Row | None, bool]]:
+def _repaired(
+    rows: Rows, twice: set[int], note: Callable[[Change], None]
+) -> Generator[tuple[Record, Row | None, bool], None, None]:
     """Yield each record that stays, its row, and whether the row was changed."""
     for number, record in enumerate(rows):
         if number in twice:

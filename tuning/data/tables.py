@@ -16,7 +16,7 @@ from chains.errors import UsageError
 from tuning.data.findings import Row
 from tuning.data.lines import Source
 
-SAMPLE = 2**18
+SAMPLE = 2**22
 MOST_UNPACKED = 200 * 2**20
 NESTED = ("messages", "conversations", "prompt", "completion", "completions", "labels", "chosen", "rejected", "input", "outputs",
           "preferred_output", "non_preferred_output", "tools", "functions", "history", "reference", "item")  # fmt: skip

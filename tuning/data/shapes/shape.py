@@ -36,7 +36,8 @@ def plain(message: Row, losses: Losses, keep: tuple[str, ...] = ()) -> str:
             losses[loss] += 1
     content = message.get("content")
     if isinstance(content, list):
-        losses["form" if all(p.get("type") == "text" for p in content if isinstance(p, dict)) else "parts"] += 1
+        texts = all(isinstance(p, dict) and p.get("type") == "text" and isinstance(p.get("text"), str) for p in content)
+        losses["form" if texts else "parts"] += 1
     return said(message)
 
 
