@@ -4,6 +4,7 @@ model = sft.train(sft.Config(model="starter", data="train.jsonl", suffix="hobann
 """
 
 import math
+import time
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from chains.models import registry
 from tuning import base, encode, formats, loop, losses
 from tuning.configs import SFTConfig as Config
 from tuning.configs import check
+from tuning.data import rates
 from tuning.forward import chosen_logits, chosen_tokens
 from tuning.optimizer import Optimizer, cosine
 
@@ -36,7 +38,11 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
     steps = max(1, math.ceil(config.epochs * math.ceil(len(train_set) / config.batch_size)))
     batches = list(encode.epochs([len(e.ids) for e in train_set], config.batch_size, config.seed, steps))
 
+    seen = 0
+
     def step(i: int) -> loop.Metrics:
+        nonlocal seen
+        seen += sum(len(train_set[place].ids) for place in batches[i])
         loss = demonstration_loss(model, [train_set[place] for place in batches[i]])
         loss.backward()
         rate = cosine(i, steps, config.learning_rate, config.warmup, config.final_rate)
@@ -47,7 +53,9 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
 
     model.train()
     state = loop.State({"model": model}, {"model": optimizer})
+    began = time.monotonic()
     history = loop.run("sft", steps, step, state, run.folder, config.seed, report)
+    rates.record("sft", seen, time.monotonic() - began)  # by which `data check` says how long a training will take here
     return base.publish(run, name, model, start.tokenizer, history)
 
 
