@@ -53,6 +53,10 @@ _SECRET_HINTS = (
     "ECRET",
 )
 
+PERSONAL = {"EMAIL": _EMAIL, "RESIDENT_NUMBER": _RESIDENT, "CARD": _CARD, "PHONE": _PHONE}
+SECRETS = tuple(_SECRETS.values())
+"""What `tuning.redaction` replaces: the same that is found here."""
+
 
 def text_problems(text: str, place: str) -> Iterator[Problem]:
     """Yield what stands in a text that should not; each kind once, with its first sample, personal data and secrets mostly hidden."""
