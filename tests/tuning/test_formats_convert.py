@@ -122,7 +122,8 @@ def get(path):
 
 
 def test_every_format_has_a_row_here():
-    assert {shape.name for shape in formats.SHAPES} == set(ROWS)
+    assert [shape.name for shape in formats.SHAPES] == list(formats.NAMES)
+    assert set(formats.NAMES) == set(ROWS)
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -220,7 +221,7 @@ def test_what_would_have_to_be_made_up_is_refused(tmp_path):
     with pytest.raises(UsageError, match="prompt rows cannot become openai-chat: that needs what they do not hold"):
         formats.convert(source, tmp_path / "b.jsonl", "chat")
     assert not (tmp_path / "b.jsonl").exists()
-    with pytest.raises(UsageError, match="no format 'alpacka'; have .*; did you mean 'alpaca'?"):
+    with pytest.raises(UsageError, match=r"no format 'alpacka'; have .*; did you mean 'alpaca'"):
         formats.convert(source, tmp_path / "b.jsonl", "alpacka")
 
 
@@ -332,7 +333,7 @@ def test_an_array_longer_than_the_window_has_its_rows_and_lines(tmp_path):
 def test_a_packed_file_that_breaks_off_is_our_error(tmp_path):
     packed = gzip.compress(b'{"text": "a"}\n' * 1000)
     (tmp_path / "a.jsonl.gz").write_bytes(packed[:-20])
-    with pytest.raises(UsageError, match="cannot read .*a.jsonl.gz"):
+    with pytest.raises(UsageError, match=r"cannot read .*a\.jsonl\.gz"):
         list(formats.read(tmp_path / "a.jsonl.gz"))
 
 

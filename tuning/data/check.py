@@ -51,6 +51,7 @@ class _Work:
         self.found: list[Finding] = []
         self.counts: Counter[str] = Counter()
         self.summary = Summary()
+        self.here = 0  # line and number of the row: in an array several rows may share a line
         self.rows, self.crlf, self.crlf_line, self.flagged = 0, 0, 0, 0
         self.same, self.prompts = stack.enter_context(Ledger()), stack.enter_context(Ledger())
         self.near = stack.enter_context(Near()) if asked.near else None
@@ -66,6 +67,7 @@ class _Work:
     def row(self, record: Record) -> None:
         """Check one row."""
         self.rows += 1
+        self.here = record.line << 32 | self.rows
         if record.crlf:
             self.crlf, self.crlf_line = self.crlf + 1, self.crlf_line or record.line
         for problem in record.problems:
@@ -120,29 +122,29 @@ class _Work:
         """Note the row for the rules that look at all rows together; a broken row is no duplicate of anything."""
         if bad or record.row is None:
             return
-        self.same.add(row_key(record.row), 0, record.line)
+        self.same.add(row_key(record.row), 0, self.here)
         if item is None:
             return
         prompt, answer = prompt_and_answer(item)
         if item.kind == "chat" and prompt:
-            self.prompts.add(key(prompt), key(answer), record.line)
+            self.prompts.add(key(prompt), key(answer), self.here)
         if self.near:
-            self.near.add(f"{prompt}\n{answer}", record.line)
+            self.near.add(f"{prompt}\n{answer}", self.here)
 
     def together(self) -> None:
         """Tell what shows only when all rows are known: duplicates, near ones, conflicts, and what the other file holds too."""
         twice: set[int] = set()
         for group in self.same.groups():
-            for _, line in group[1:]:
-                self.tell(line, ("duplicate", "", {"first": group[0][1]}))
-                twice.add(line)
+            for _, row in group[1:]:
+                self.tell(row >> 32, ("duplicate", "", {"first": group[0][1] >> 32}))
+                twice.add(row)
         for group in self.prompts.groups():
-            first_answer, first_line = group[0]
-            for answer, line in group[1:]:
-                if answer != first_answer and line not in twice:
-                    self.tell(line, ("conflict", "", {"first": first_line}))
-        for line, first, share in self.near.pairs(twice) if self.near else ():
-            self.tell(line, ("near-duplicate", "", {"first": first, "percent": int(share * 100)}))
+            first_answer, first = group[0]
+            for answer, row in group[1:]:
+                if answer != first_answer and row not in twice:
+                    self.tell(row >> 32, ("conflict", "", {"first": first >> 32}))
+        for row, first, share in self.near.pairs(twice) if self.near else ():
+            self.tell(row >> 32, ("near-duplicate", "", {"first": first >> 32, "percent": int(share * 100)}))
         if self.asked.validation:
             self._leaks(self.asked.validation)
 

@@ -73,24 +73,22 @@ def fix(
     return counts
 
 
-def _twice(source: Path, options: Options) -> dict[int, int]:
-    """Return the lines of rows that stand earlier too, with where."""
-    found: dict[int, int] = {}
+def _twice(source: Path, options: Options) -> set[int]:
+    """Return the numbers (from 0) of the records whose row stands earlier too."""
+    found: set[int] = set()
     with Ledger() as ledger:
-        for record in Rows(source, options):
+        for number, record in enumerate(Rows(source, options)):
             if record.row is not None:
-                ledger.add(row_key(record.row), 0, record.line)
+                ledger.add(row_key(record.row), 0, number)
         for group in ledger.groups():
-            found.update({line: group[0][1] for _, line in group[1:]})
+            found.update(number for _, number in group[1:])
     return found
 
 
-def _repaired(
-    rows: Rows, twice: dict[int, int], note: Callable[[Change], None]
-) -> Iterator[tuple[Record, Row | None, bool]]:
+def _repaired(rows: Rows, twice: set[int], note: Callable[[Change], None]) -> Iterator[tuple[Record, Row | None, bool]]:
     """Yield each record that stays, its row, and whether the row was changed."""
-    for record in rows:
-        if record.line in twice:
+    for number, record in enumerate(rows):
+        if number in twice:
             note(Change(record.line, "duplicate", _shown(record.row), None))
             continue
         if record.crlf:

@@ -69,12 +69,12 @@ class Near:
         self._bands = [Ledger() for _ in range(BANDS)]
         self._count, self._end = 0, 0
 
-    def add(self, text: str, line: int) -> None:
-        """Note the text of a row; case and spaces make no difference."""
+    def add(self, text: str, row: int) -> None:
+        """Note the text of the row `row`, any number of 64 bits; case and spaces make no difference."""
         raw = " ".join(text.lower().split()).encode("utf-8", "replace")
         found = signature(pieces(raw))
         self._signatures.write(found.tobytes())
-        self._index.write(np.array([self._end, len(raw), line], dtype=np.uint64).tobytes())
+        self._index.write(np.array([self._end, len(raw), row], dtype=np.uint64).tobytes())
         self._texts.write(raw)
         self._end += len(raw)
         packed = found.tobytes()
@@ -84,7 +84,7 @@ class Near:
         self._count += 1
 
     def pairs(self, skip: set[int]) -> Iterator[tuple[int, int, float]]:
-        """Yield (line, the earlier line that it is near, share in common), each line once; lines in `skip` are left out."""
+        """Yield (row, the earlier row that it is near, share in common), each row once; those in `skip` are left out."""
         if not self._count:
             return
         for file in (self._texts, self._index, self._signatures):

@@ -14,7 +14,7 @@ MOST_DEPTH = 64
 Problem = tuple[str, str, dict[str, Any]]
 """A rule, the field it is about, and the values of its words."""
 
-_LONG_NUMBER = re.compile(rb"(?<![\w.\"+-])-?\d{16,}(?![\w.\"])")
+_LONG_NUMBER = re.compile(rb"\d{16}")
 
 
 def parse(raw: bytes) -> tuple[Row | None, list[Problem]]:
@@ -40,7 +40,7 @@ def _decode_problem(raw: bytes, error: orjson.JSONDecodeError) -> Problem:
         raw.decode()
     except UnicodeDecodeError:
         return "not-utf8", "", {}
-    if "ecursion" in error.msg:
+    if "ecursion" in error.msg or "depth limit" in error.msg:
         return "too-deep", "", {"depth": MOST_DEPTH}
     return "not-json", "", {"why": error.msg, "column": error.colno}
 

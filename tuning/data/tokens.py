@@ -12,6 +12,9 @@ from tuning.data.findings import Row
 from tuning.data.item import said
 from tuning.data.parse import Problem
 
+LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
+"""What architectures call the most tokens that they see."""
+
 
 @dataclass(frozen=True)
 class Count:
@@ -41,7 +44,8 @@ class Tokens:
         config = _json(folder / "tokenizer_config.json")
         self._marks = {name: _mark(config.get(name)) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
         self._special = {t.content for t in self._tokenizer.get_added_tokens_decoder().values() if t.special}
-        self.limit = context or _json(folder / "config.json").get("max_position_embeddings")
+        sizes = _json(folder / "config.json")
+        self.limit = context or next((sizes[name] for name in LENGTHS if isinstance(sizes.get(name), int)), None)
         self._template = _template(folder, config, model)
 
     def text(self, text: str) -> int:

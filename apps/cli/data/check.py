@@ -11,10 +11,10 @@ from apps.cli.data.words import say
 from apps.text import language
 from chains.errors import UsageError
 from tuning import formats
-from tuning.data.report import Moderator
 
 if TYPE_CHECKING:
     from tuning.data.fix import Change
+    from tuning.data.report import Moderator
 
 Columns = Annotated[
     str | None,
@@ -119,7 +119,7 @@ def _rate() -> float | None:
     return rates.measured()
 
 
-def _moderator(name: str | None) -> Moderator | None:
+def _moderator(name: str | None) -> "Moderator | None":
     if name is None:
         return None
     from tuning.data.moderation import moderator
@@ -138,7 +138,7 @@ def _fix(file: Path, fixed: Path, columns: tuple[str, ...], json: bool) -> dict[
     return formats.fix(file, fixed, columns, tell)
 
 
-def _print(report: formats.Report, tongue: str, price: float | None) -> None:
+def _print(report: "formats.Report", tongue: str, price: float | None) -> None:
     shown: dict[str, int] = {}
     for finding in report.findings:
         show.say(f"{say(finding.level, tongue)}: {finding.said(tongue)}")

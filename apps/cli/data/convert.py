@@ -24,7 +24,7 @@ def convert(
         str | None,
         typer.Option(
             "--to",
-            help=f"The format of its rows: {', '.join(shape.name for shape in formats.SHAPES)}. Default: the one they have.",
+            help=f"The format of its rows: {', '.join(formats.NAMES)}. Default: the one they have.",
         ),
     ] = None,
     question: Question = None,

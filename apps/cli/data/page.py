@@ -126,9 +126,12 @@ def _samples(report: Report, tongue: str) -> str:
 
 
 def _turns(row: dict[str, Any]) -> str:
-    messages = row.get("messages")
+    messages = row.get("messages", row.get("conversations"))
     if isinstance(messages, list) and all(isinstance(m, dict) for m in messages):
-        turns = [(str(m.get("role")), m.get("content") if m.get("content") else m.get("tool_calls")) for m in messages]
+        turns = [
+            (str(m.get("role", m.get("from"))), m.get("content") or m.get("value") or m.get("tool_calls") or "")
+            for m in messages
+        ]
     else:
         turns = [(key, value) for key, value in row.items() if value not in ("", None)]
     return "".join(

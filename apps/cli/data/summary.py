@@ -1,14 +1,18 @@
 """The numbers of a checked file as sentences."""
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from apps.cli.data.words import say
-from tuning.data.report import Report
-from tuning.data.words import RULES
+
+if TYPE_CHECKING:
+    from tuning.data.report import Report
 
 
-def summary_lines(report: Report, tongue: str, price: float | None) -> list[str]:
+def summary_lines(report: "Report", tongue: str, price: float | None) -> list[str]:
     """Return what a file holds, costs and takes, a sentence each."""
+    from tuning.data.words import RULES
+
     found = report.summary
     levels: Counter[str] = Counter()
     for rule, count in report.counts.items():
@@ -28,7 +32,7 @@ def summary_lines(report: Report, tongue: str, price: float | None) -> list[str]
     return lines
 
 
-def _tokens(report: Report, tongue: str, price: float | None) -> list[str]:
+def _tokens(report: "Report", tongue: str, price: float | None) -> list[str]:
     found = report.summary
     tokens = found["tokens"]
     if not tokens:

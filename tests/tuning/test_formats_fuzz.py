@@ -1,0 +1,153 @@
+"""Whatever stands in a file, its readers end with rows, findings or one sentence of our own; never with another error.
+
+CHAINTUNE_FUZZ sets how many inputs a format gets: 200 by default, 20,000 for a thorough run.
+"""
+
+import io
+import json
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chains.errors import ChaintuneError
+from tests.tuning.test_formats_convert import ROWS
+from tuning import formats
+
+EXAMPLES = int(os.environ.get("CHAINTUNE_FUZZ", "200"))
+KEYS = sorted(
+    {key for row in ROWS.values() for key in row}
+    | {"role", "content", "from", "value", "rank", "weight", "tool_calls", "functions", "name"}
+)
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=12) | st.sampled_from(
+    ["user", "assistant", "tool", "human", "gpt", "function_call", "\n\nHuman: a\n\nAssistant: b", "{}", "[1]"])  # fmt: skip
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+LIMITS = settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+
+
+def mutated(name):
+    """Rows of a format with one of their parts, however deep, put in another's place."""
+
+    @st.composite
+    def draw_row(draw):
+        row = json.loads(json.dumps(ROWS[name]))
+        for _ in range(draw(st.integers(0, 2))):
+            place = row
+            while True:
+                keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+                if not keys:
+                    break
+                key = draw(st.sampled_from(keys))
+                if isinstance(place[key], dict | list) and draw(st.booleans()):
+                    place = place[key]
+                    continue
+                if draw(st.booleans()):
+                    place[key] = draw(VALUES)
+                else:
+                    del place[key]
+                break
+        return row
+
+    return draw_row()
+
+
+def survive(raw, ending):
+    """Recognise, check, repair and convert the file that holds `raw`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"d.{ending}"
+        path.write_bytes(raw)
+        for work in (
+            lambda: formats.check(path, formats.Asked(near=len(raw) % 8 == 0)),
+            lambda: [str(f) + f.said("ko") for f in formats.check(path, formats.Asked(near=False)).findings],
+            lambda: formats.fix(path, path.with_name(f"f.{ending}")),
+            *(
+                lambda to=to: formats.convert(path, path.with_name("o.jsonl"), to)
+                for to in ("chat", "sharegpt", "rankings", "hh", "text")
+            ),
+            lambda: formats.convert(path, path.with_name("o.csv")),
+            lambda: formats.read_chat(path),
+            lambda: formats.read_prompts(path),
+        ):
+            try:
+                work()
+            except ChaintuneError as error:
+                assert str(error) and "\n" not in str(error)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_gone_wrong_end_in_findings_or_a_sentence(name):
+    @LIMITS
+    @given(st.lists(mutated(name), min_size=1, max_size=3))
+    def run(rows):
+        survive(b"".join(json.dumps(row).encode() + b"\n" for row in rows), "jsonl")
+
+    run()
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json", "csv", "tsv", "txt", "xlsx", "parquet", "jsonl.gz"])
+def test_bytes_gone_wrong_end_in_findings_or_a_sentence(ending):
+    whole = sample(ending)
+
+    @LIMITS
+    @given(st.data())
+    def run(data):
+        raw = bytearray(whole)
+        for _ in range(data.draw(st.integers(0, 4))):
+            place = data.draw(st.integers(0, len(raw)))
+            cut = data.draw(st.integers(0, 8))
+            raw[place : place + cut] = data.draw(
+                st.binary(max_size=8)
+                | st.sampled_from([b'"', b"\r\n", b"\0", b"[", b"]", b"\xff", b"\xef\xbb\xbf", b"\t", b","])
+            )
+        survive(bytes(raw), ending)
+
+    run()
+
+
+def sample(ending):
+    """Return a small, right file of the kind."""
+    rows = [{"question": f"질문 {n}", "answer": f"답, {n}"} for n in range(3)]
+    buffer = io.BytesIO()
+    match ending:
+        case "xlsx":
+            book = openpyxl.Workbook()
+            for row in ([*rows[0]], *([*row.values()] for row in rows)):
+                book.active.append(row)
+            book.save(buffer)
+        case "parquet":
+            pq.write_table(pa.Table.from_pylist(rows), buffer)
+        case "json":
+            return json.dumps([ROWS["alpaca"], ROWS["alpaca"]], indent=1).encode()
+        case "csv" | "tsv":
+            separator = "," if ending == "csv" else "\t"
+            return "".join(
+                separator.join(f'"{cell}"' for cell in row) + "\n"
+                for row in ([*rows[0]], *([*r.values()] for r in rows))
+            ).encode()
+        case "txt":
+            return "한 문단\n둘째 줄\n\n또 한 문단\n".encode()
+        case "jsonl.gz":
+            import gzip
+
+            return gzip.compress(json.dumps(ROWS["openai-chat"]).encode() * 3)
+        case _:
+            return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in ROWS.values())
+    return buffer.getvalue()
+
+
+def test_a_zip_that_unpacks_to_gigabytes_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "b.xlsx", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("xl/sharedStrings.xml", b"a" * (201 * 2**20))
+    with pytest.raises(ChaintuneError, match="unpacks to 201 MB; save the sheet as CSV"):
+        formats.check(tmp_path / "b.xlsx")
