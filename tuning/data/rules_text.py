@@ -38,6 +38,10 @@ _SECRETS = (
 )  # fmt: skip
 """What, a text that must be in it (found faster than a pattern), and the pattern."""
 
+PERSONAL = {"EMAIL": _EMAIL, "RESIDENT_NUMBER": _RESIDENT, "CARD": _CARD, "PHONE": _PHONE}
+SECRETS = tuple(pattern for _, _, pattern in _SECRETS)
+"""What `tuning.redaction` replaces: the same that is found here."""
+
 
 def text_problems(text: str, place: str) -> Iterator[Problem]:
     """Yield what stands in a text that should not; each kind once, with its first sample, personal data and secrets mostly hidden."""

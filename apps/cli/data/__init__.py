@@ -2,13 +2,20 @@
 
 import typer
 
-from apps.cli.data import chat, check, convert, split
+from apps.cli.data import chat, check, convert, from_runs, prepare, rows, split
 
 app = typer.Typer(no_args_is_help=True, help="Make, check, convert and split training data.")
 
 for name, function in (
     ("chat", chat.chat),
+    ("from-runs", from_runs.from_runs),
+    ("prepare", prepare.prepare),
     ("check", check.check),
+    ("stats", rows.stats),
+    ("head", rows.head),
+    ("sample", rows.sample),
+    ("dedupe", rows.dedupe),
+    ("mix", rows.mix),
     ("convert", convert.convert),
     ("split", split.split),
 ):

@@ -1,0 +1,45 @@
+"""data chat, dedupe, mix, sample, stats and head at the terminal."""
+
+import json
+
+from apps.cli import main
+
+
+def save(path, rows):
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def call(capsys, *arguments):
+    code = main(["data", *map(str, arguments)])
+    return code, capsys.readouterr().out
+
+
+def test_korean_columns_are_recognised_and_turns_make_a_conversation(tmp_path, capsys):
+    table, out = tmp_path / "qa.csv", tmp_path / "o.jsonl"
+    table.write_text("대화,질문,답변\n1,안녕,네\n2,몇 시,세 시\n1,잘 가,안녕히\n", encoding="utf-8")
+    assert call(capsys, "chat", table, "--out", out, "--conversation", "대화", "--system", "짧게", "--lang", "ko") == (
+        0,
+        f"{out}: 2행\n",
+    )
+    first, second = [json.loads(line)["messages"] for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [m["content"] for m in first] == ["짧게", "안녕", "네", "잘 가", "안녕히"]
+    assert [m["content"] for m in second] == ["짧게", "몇 시", "세 시"]
+
+
+def test_dedupe_mix_sample_stats_and_head(tmp_path, capsys):
+    a = save(tmp_path / "a.jsonl", [{"prompt": "p", "completion": str(n // 2)} for n in range(20)])
+    b = save(tmp_path / "b.jsonl", [{"prompt": f"b{n}", "completion": "x"} for n in range(20)])
+    out = tmp_path / "o.jsonl"
+    code, said = call(capsys, "dedupe", a, "--out", out, "--json")
+    assert code == 0 and json.loads(said)["rows"] == 10 and json.loads(said)["exact"] == 10
+    code, said = call(capsys, "mix", a, b, "--weights", "3,1", "--out", out, "--json")
+    assert [source["rows"] for source in json.loads(said)["sources"]] == [20, 7]
+    code, said = call(capsys, "sample", a, "--n", "4", "--out", out, "--lang", "ko")
+    assert said == f"{out}: 전체 20행 가운데 4행\n"
+    code, said = call(capsys, "stats", b, "--json")
+    assert json.loads(said)["distinct_prompts"] == 20
+    code, said = call(capsys, "stats", a, "--lang", "en")
+    assert "20 rows" in said and "10 different rows, 1 different prompts" in said
+    code, said = call(capsys, "head", b, "--n", "2", "--json")
+    assert [row["prompt"] for row in json.loads(said)] == ["b0", "b1"]
