@@ -27,7 +27,7 @@ def test_every_korean_sentence_is_korean():
 
 def test_every_sentence_is_said_somewhere():
     apps = Path(__file__).parents[2] / "apps"
-    code = "".join(file.read_text() for folder in ("cli", "ui") for file in (apps / folder).glob("*.py")).replace(
+    code = "".join(file.read_text() for folder in ("cli", "ui") for file in (apps / folder).rglob("*.py")).replace(
         "'", '"'
     )
     assert [key for key in TEXTS["en"] if f'"{key}"' not in code] == []

@@ -1,0 +1,14 @@
+"""`chaintune data`: making, checking and cutting training data. A file here holds one command; this one gives each its name."""
+
+import typer
+
+from apps.cli.data import chat, check, split
+
+app = typer.Typer(no_args_is_help=True, help="Make, check and split training data (JSONL).")
+
+for name, function in (
+    ("chat", chat.chat),
+    ("check", check.check),
+    ("split", split.split),
+):
+    app.command(name)(function)
