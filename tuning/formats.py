@@ -1,7 +1,8 @@
-"""The data formats of tuning, read line by line: chat JSONL (OpenAI's), rankings JSONL (K answers to a prompt, ties by equal rank), tables.
+"""The data formats of tuning: every kind of file and row is read, checked and converted here, and chat and rankings rows are made.
 
 A chat row is {"messages": [{"role", "content", "weight"?}, …]}; a ranking row is {"input": {"messages"}, "outputs": [{"messages", "rank"}, …]}.
-Every problem is named by file and line, with what was expected.
+`recognise` says what a file is, `check` what is wrong with it, `convert` makes another of it. Every problem is named by file and line, with
+what was expected. The formats themselves are in tuning.data.
 """
 
 import csv
@@ -9,22 +10,32 @@ import io
 import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import orjson
+from typing import TYPE_CHECKING
 
 from chains.errors import UsageError, nearest
-from chains.home import write_file
-from tuning.problems import Finding, Row, chat_problems, message_problems, ranking_problems
+from tuning.data.containers import Rows
+from tuning.data.convert import Converted, convert
+from tuning.data.findings import Finding, Row
+from tuning.data.recognise import SHAPES, recognise
+from tuning.data.report import Advance, Asked, Report
+from tuning.data.write import writing
+from tuning.problems import chat_problems, message_problems, ranking_problems
+
+if TYPE_CHECKING:
+    from tuning.data.fix import Change
 
 __all__ = [
+    "SHAPES",
+    "Asked",
+    "Converted",
     "Finding",
     "Report",
     "Row",
     "chat_row",
     "check",
+    "convert",
+    "fix",
     "from_table",
     "place",
     "prompt_key",
@@ -34,42 +45,40 @@ __all__ = [
     "read_prompts",
     "read_rankings",
     "read_table",
+    "recognise",
     "split",
     "write",
+    "writing",
 ]
 
 
-@dataclass(frozen=True)
-class Report:
-    """What `check` saw."""
+def check(path: str | Path, asked: Asked = Asked(), advance: Advance | None = None) -> Report:  # noqa: B008
+    """Return every problem in a data file of any format, by line. Raises UsageError where the file cannot be read at all."""
+    from tuning.data import check as validator  # numpy and all rules, which a command's help does not need
 
-    file: str
-    format: str
-    rows: int
-    findings: list[Finding]
+    return validator.check(path, asked, advance)
 
-    @property
-    def good(self) -> bool:
-        """True where nothing is an error."""
-        return not any(finding.level == "error" for finding in self.findings)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the report as plain data."""
-        return {
-            "file": self.file,
-            "format": self.format,
-            "rows": self.rows,
-            "good": self.good,
-            "findings": [asdict(f) for f in self.findings],
-        }
+def fix(
+    source: str | Path,
+    target: str | Path,
+    columns: tuple[str, ...] = (),
+    tell: Callable[["Change"], None] = lambda change: None,
+) -> dict[str, int]:
+    """Write `source` with the safe repairs to `target`, tell each change, and return how many there were by rule."""
+    from tuning.data import fix as repair  # numpy, as above
+
+    return repair.fix(source, target, columns, tell)
 
 
 def read(path: str | Path) -> Iterator[tuple[int, Row]]:
-    """Yield (line number, row) of a JSONL file. Raises UsageError at the first line that is not a JSON object."""
-    for line, row in _lines(str(path)):
-        if isinstance(row, Finding):
-            raise UsageError(str(row))
-        yield line, row
+    """Yield (line number, row) of a file of rows: JSONL, a JSON array, a table. Raises UsageError at the first line that holds no row."""
+    for record in Rows(path):
+        findings = [Finding(str(path), record.line, field, rule, values) for rule, field, values in record.problems]
+        bad = [finding for finding in findings if finding.level == "error"]
+        if bad or record.row is None:
+            raise UsageError(str((bad or findings)[0]))
+        yield record.line, record.row
 
 
 def read_chat(path: str | Path) -> list[Row]:
@@ -90,7 +99,8 @@ def read_prompts(path: str | Path) -> list[list[Row]]:
     prompts = []
     for line, row in read(path):
         conversation = row["input"] if isinstance(row.get("input"), dict) else row
-        problems = message_problems(str(path), line, conversation)
+        prefix = "" if conversation is row else "input."
+        problems = message_problems(str(path), line, conversation, prefix)
         if problems:
             raise UsageError(str(problems[0]))
         messages = conversation["messages"]
@@ -116,15 +126,19 @@ def _read_valid(path: str | Path, problems: Callable[[str, int, Row], list[Findi
 
 
 def place(path: str | Path, index: int) -> str:
-    """Return `file:line` of row number `index` (from 0) of a JSONL file; an empty line holds no row."""
-    return f"{path}:{[line for line, _ in _lines(str(path))][index]}"
+    """Return `file:line` of row number `index` (from 0); an empty line holds no row."""
+    lines = (record.line for record in Rows(path))
+    return f"{path}:{next(line for number, line in enumerate(lines) if number == index)}"
 
 
 def write(path: str | Path, rows: Iterable[Row]) -> int:
     """Write `rows` as JSONL, all or nothing, and return how many there were."""
-    lines = [orjson.dumps(row) for row in rows]
-    write_file(Path(path), b"".join(line + b"\n" for line in lines))
-    return len(lines)
+    count = 0
+    with writing(path, container="jsonl") as put:
+        for row in rows:
+            put(row)
+            count += 1
+    return count
 
 
 def chat_row(question: str, answer: str, system: str | None = None) -> Row:
@@ -229,83 +243,3 @@ def prompt_key(row: Row) -> str:
         return json.dumps([[m["role"], " ".join(m["content"].split())] for m in prompt], ensure_ascii=False)
     except (KeyError, IndexError, TypeError, AttributeError):
         return json.dumps(row, ensure_ascii=False, sort_keys=True)
-
-
-def check(path: str | Path) -> Report:
-    """Return every problem in a chat or rankings JSONL file, by line."""
-    findings: list[Finding] = []
-    rows, kind = 0, "chat"
-    seen: dict[str, int] = {}
-    for line, row in _lines(str(path)):
-        rows += 1
-        if isinstance(row, Finding):
-            findings.append(row)
-            continue
-        kind = "rankings" if "outputs" in row else "chat"
-        problems = (ranking_problems if kind == "rankings" else chat_problems)(str(path), line, row)
-        findings += problems
-        if not any(p.level == "error" for p in problems):
-            text = json.dumps(row, sort_keys=True)
-            if text in seen:
-                findings.append(
-                    Finding(
-                        str(path),
-                        line,
-                        "",
-                        f"the row is the same as line {seen[text]}",
-                        "remove one of them",
-                        "warning",
-                    )
-                )
-            seen.setdefault(text, line)
-    if not rows:
-        findings.append(Finding(str(path), 0, "", "there are no rows", "write one JSON object a line"))
-    elif rows < 10:
-        findings.append(
-            Finding(
-                str(path),
-                0,
-                "",
-                f"{rows} rows are few",
-                "at least 10 are needed to see an effect, 50 to 100 to see it well",
-                "warning",
-            )
-        )
-    return Report(str(path), kind, rows, findings)
-
-
-def _lines(path: str) -> Iterator[tuple[int, Row | Finding]]:
-    try:
-        with open(path, "rb") as file:
-            for number, raw in enumerate(file, start=1):
-                text = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
-                if text.strip():
-                    yield number, _parse(path, number, text)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}; give the path of an existing JSONL file") from error
-
-
-def _parse(path: str, number: int, raw: bytes) -> Row | Finding:
-    try:
-        row = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        if not _is_utf8(raw):
-            return Finding(path, number, "", "the line is not UTF-8", "save the file as UTF-8")
-        return Finding(
-            path,
-            number,
-            "",
-            f"the line is not JSON ({error.msg} at column {error.colno})",
-            "write one JSON object a line",
-        )
-    if not isinstance(row, dict):
-        return Finding(path, number, "", "the line is JSON but no object", 'expected {"messages": […]}')
-    return row
-
-
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

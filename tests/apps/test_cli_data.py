@@ -57,11 +57,13 @@ def test_check_of_good_data_ends_well(tmp_path, capsys):
     file = tmp_path / "good.jsonl"
     lines = [
         {"messages": [{"role": "user", "content": f"q{n}"}, {"role": "assistant", "content": f"a{n}"}]}
-        for n in range(12)
+        for n in range(60)
     ]
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert main(["data", "check", str(file)]) == 0
-    assert capsys.readouterr().out == f"{file}: 12 rows of chat; good to train on\n"
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == f"{file}: OpenAI chat, stored as JSONL, 60 rows"
+    assert out[-2:] == ["  moderation: not configured; name a model with --moderation", "good to train on"]
 
 
 def test_split_makes_parts_that_hold_every_row_once(tmp_path, capsys):

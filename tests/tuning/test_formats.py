@@ -35,7 +35,7 @@ def error_of(read, path):
         (b'{"messages": "\xff"}', "the line is not UTF-8; save the file as UTF-8"),
         ("질문".encode("euc-kr"), "the line is not UTF-8; save the file as UTF-8"),
         (
-            {"prompt": "a", "completion": "b"},
+            {"messages": []},
             'messages: is missing or empty; expected {"messages": [{"role": "user", "content": "…"}, …]}',
         ),
         ({"messages": ["hi"]}, 'messages[0]: is no object; expected {"role": …, "content": …}'),
@@ -48,7 +48,7 @@ def error_of(read, path):
         (chat_of(message("user", None)), "messages[0].content: is empty or no text; write what was said"),
         (
             chat_of(message("user", "a")),
-            "messages: the last message is not the assistant's; end the row with the answer to learn",
+            "messages: no message is the assistant's; end the row with the answer to learn",
         ),
         (
             chat_of(message("assistant", "a")),
@@ -86,7 +86,7 @@ def test_a_line_that_is_not_json_is_named_with_its_column(tmp_path):
     [
         (
             {"input": "what?"},
-            'input: is missing or no object; expected {"input": {"messages": […]}, "outputs": […]}',
+            'input: is of type text; expected {"input": {"messages": […]}, "outputs": […]}',
         ),
         ({"input": {"messages": []}}, "input.messages: is missing or empty; expected"),
         ({"input": GOOD}, "input.messages: the prompt ends with the assistant's message; end it with the user's"),
@@ -161,7 +161,7 @@ def test_prompts_are_what_stands_before_the_last_answer(tmp_path):
         f"{path}:2: the prompt is empty; put a user message before the answer"
     )
     path = tiny.write(tmp_path / "q.jsonl", [{"input": {"messages": ["x"]}}])
-    assert error_of(formats.read_prompts, path).startswith(f"{path}:1: messages[0]: is no object")
+    assert error_of(formats.read_prompts, path).startswith(f"{path}:1: input.messages[0]: is no object")
 
 
 def test_check_sees_every_problem_and_warns_of_what_is_unwise(tmp_path):
@@ -174,11 +174,11 @@ def test_check_sees_every_problem_and_warns_of_what_is_unwise(tmp_path):
         (3, "messages[0].role", "error"),
         (3, "messages[1].content", "error"),
         (4, "", "warning"),
-        (0, "", "warning"),
+        (0, "", "error"),
     ]
     assert "the row is the same as line 1" in str(report.findings[3])
     assert (report.rows, report.good, report.as_json()["findings"][0]["line"]) == (4, False, 2)
-    rankings = formats.check(tiny.write(tmp_path / "r.jsonl", [RANKED] * 2))
+    rankings = formats.check(tiny.write(tmp_path / "r.jsonl", [RANKED] * 10))
     assert (rankings.format, rankings.good) == ("rankings", True)
 
 

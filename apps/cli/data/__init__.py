@@ -2,13 +2,14 @@
 
 import typer
 
-from apps.cli.data import chat, check, split
+from apps.cli.data import chat, check, convert, split
 
-app = typer.Typer(no_args_is_help=True, help="Make, check and split training data (JSONL).")
+app = typer.Typer(no_args_is_help=True, help="Make, check, convert and split training data.")
 
 for name, function in (
     ("chat", chat.chat),
     ("check", check.check),
+    ("convert", convert.convert),
     ("split", split.split),
 ):
     app.command(name)(function)

@@ -1,0 +1,1 @@
+"""The formats of rows, a file for each family; tuning.data.recognise lists them."""

@@ -1,0 +1,194 @@
+"""Tables read row by row: CSV and TSV (quoted or not, found by looking), the first sheet of an XLSX, and Parquet.
+
+CSV cells are text, "" where they are empty. Parquet and XLSX keep numbers, dates become text; a cell of a nested Parquet column is its value.
+"""
+
+import csv
+import datetime
+import decimal
+import json
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from chains.errors import UsageError
+from tuning.data.findings import Row
+from tuning.data.lines import Source
+
+SAMPLE = 2**18
+MOST_UNPACKED = 200 * 2**20
+NESTED = ("messages", "conversations", "prompt", "completion", "completions", "labels", "chosen", "rejected", "input", "outputs",
+          "preferred_output", "non_preferred_output", "tools", "functions", "history", "reference", "item")  # fmt: skip
+"""The columns whose cells may hold JSON."""
+
+
+def delimited(source: Source, kind: str, columns: Sequence[str], limit: int) -> Iterator[tuple[int, Row]]:
+    """Yield (line number, cells by column) of a CSV or TSV file; `columns` names them where the file has no header.
+
+    Raises UsageError where a row has more cells than the header, or the file is not UTF-8 or not well quoted.
+    """
+    path, separator = source.path, "\t" if kind == "tsv" else ","
+    csv.field_size_limit(limit)
+    text = _Text(source, limit)
+    quoting = _quoting(path, separator)
+    reader = csv.reader(text, delimiter=separator, strict=True, quoting=quoting)  # type: ignore[arg-type]
+    header = list(columns)
+    try:
+        for cells in reader:
+            if not cells:
+                continue
+            if not header:
+                header = _header(path, cells)
+                continue
+            if any(cells[len(header) :]):
+                raise UsageError(
+                    f"{path}:{reader.line_num}: the row has more cells than the header; put a cell that holds {separator!r} in double quotes"
+                )
+            row = dict(zip(header, cells + [""] * (len(header) - len(cells)), strict=False))
+            yield reader.line_num, {name: nested(name, cell) for name, cell in row.items()}
+    except csv.Error as error:
+        raise UsageError(
+            f"{path}:{reader.line_num + 1}: the table cannot be read ({error}); save it as CSV again"
+        ) from error
+
+
+class _Text:
+    """The lines of a source as text, for csv: too long or not UTF-8 is refused by number."""
+
+    def __init__(self, source: Source, limit: int) -> None:
+        self._source, self._lines, self._limit = source, source.lines(limit), limit
+        self._passed = 0
+
+    def __iter__(self) -> "_Text":
+        return self
+
+    def __next__(self) -> str:
+        number, raw = next(self._lines)
+        if raw is None:
+            raise UsageError(f"{self._source.path}:{number}: the line is longer than {self._limit // 2**20} MB; cut it")
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"{self._source.path} is not UTF-8 (byte {self._passed + error.start}); save the table as UTF-8 and try again"
+            ) from error
+        self._passed += len(raw)
+        return text[:-2] + "\n" if text.endswith("\r\n") else text
+
+
+def _header(path: Path, cells: list[str]) -> list[str]:
+    while len(cells) > 1 and not cells[-1]:
+        cells = cells[:-1]
+    twice = sorted({cell for cell in cells if cells.count(cell) > 1})
+    if twice:
+        raise UsageError(f"{path}: two columns are called {twice[0]!r}; give each a name of its own")
+    return cells
+
+
+def _quoting(path: Path, separator: str) -> int:
+    """Return how csv is to read quotes: CSV has them; in a TSV they may be plain text, which a look at its beginning tells."""
+    if separator == ",":
+        return csv.QUOTE_MINIMAL
+    with Source(path) as source:
+        sample = source.read(SAMPLE).decode(errors="replace").split("\n")
+    lines = [line.rstrip("\r") for line in (sample[:-1] if len(sample) > 1 else sample)]
+    width = lines[0].count("\t") if lines else 0
+    if any(line.count("\t") != width for line in lines if line):  # perhaps a tab or a line end inside quotes
+        return csv.QUOTE_MINIMAL if _quotes_fit(lines, width) else csv.QUOTE_NONE
+    begun = [cell for line in lines for cell in line.split("\t") if cell.startswith('"')]
+    whole = all(len(cell) > 1 and cell.endswith('"') and '"' not in cell[1:-1].replace('""', "") for cell in begun)
+    return csv.QUOTE_MINIMAL if whole else csv.QUOTE_NONE
+
+
+def _quotes_fit(lines: list[str], width: int) -> bool:
+    """True where every row of a TSV has `width` tabs when its quotes are taken as quotes; the sample's last rows may be cut."""
+    reader = csv.reader((line + "\n" for line in lines), delimiter="\t", strict=True)
+    try:
+        return all(len(cells) == width + 1 for cells in reader if cells and reader.line_num < len(lines))
+    except csv.Error as error:
+        return "unexpected end" in str(error)
+
+
+def nested(name: str, cell: str) -> Any:
+    """Return the value of a cell: JSON in the columns that may hold it, else the text itself."""
+    if name in NESTED and cell[:1] in ("[", "{") and cell[-1:] in ("]", "}"):
+        try:
+            return json.loads(cell)
+        except (ValueError, RecursionError):
+            return cell
+    return cell
+
+
+def xlsx(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
+    """Yield (row number, cells by column) of the first sheet. Raises UsageError where the file cannot be read or unpacks to too much."""
+    refuse_bomb(path)
+    import openpyxl
+
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        rows = enumerate(book.worksheets[0].iter_rows(values_only=True), 1)
+        header = list(columns)
+        for number, cells in rows:
+            if all(cell is None for cell in cells):
+                continue
+            values = ["" if cell is None else _plain(cell) for cell in cells]
+            if not header:
+                header = _header(path, [str(value) for value in values])
+                continue
+            if any(value != "" for value in values[len(header) :]):
+                raise UsageError(f"{path}:{number}: the row has more cells than the header; name every column")
+            row = dict(zip(header, values + [""] * (len(header) - len(values)), strict=False))
+            yield number, {n: nested(n, v) if isinstance(v, str) else v for n, v in row.items()}
+    except UsageError:
+        raise
+    except Exception as error:  # the library raises what its XML reader, zip reader and own checks raise
+        raise UsageError(f"{path} cannot be read as XLSX ({type(error).__name__}: {error}); save it again") from error
+
+
+def refuse_bomb(path: Path) -> None:
+    """Raise UsageError where the packed file is none, or would unpack to more than MOST_UNPACKED bytes."""
+    try:
+        with zipfile.ZipFile(path) as packed:
+            total = sum(item.file_size for item in packed.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise UsageError(f"{path} cannot be read as XLSX ({error}); save it again") from error
+    if total > MOST_UNPACKED:
+        raise UsageError(f"{path} unpacks to {total // 2**20} MB; save the sheet as CSV, which is read piece by piece")
+
+
+def parquet(path: Path) -> Iterator[tuple[int, Row]]:
+    """Yield (row number, cells by column) of a Parquet file; a key that is null is left out. Raises UsageError where it cannot be read."""
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path, memory_map=True) as file:
+            number = 0
+            for batch in file.iter_batches(batch_size=256):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, {n: _cell(n, v) for n, v in row.items() if v is not None}
+    except UsageError:
+        raise
+    except Exception as error:  # Arrow's errors are of many kinds, OSError and ValueError among them
+        what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(f"{path} cannot be read as Parquet ({what}); write it again") from error
+
+
+def _cell(name: str, value: Any) -> Any:
+    return nested(name, value) if isinstance(value, str) else _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return a cell as JSON has it: times and decimals as text, nothing where a nested key is null."""
+    match value:
+        case dict():
+            return {str(key): _plain(inner) for key, inner in value.items() if inner is not None}
+        case list():
+            return [_plain(inner) for inner in value]
+        case datetime.date() | datetime.time() | datetime.timedelta() | decimal.Decimal():
+            return str(value)
+        case bytes():
+            return value.decode(errors="replace")
+        case _:
+            return value
