@@ -155,6 +155,19 @@ def test_sampling_and_judging_in_one_call_by_a_reward_model(tmp_path, prompts, c
     assert registry.find("judge").kind == "reward"
 
 
+def test_answers_of_other_prompts_are_not_judged_in_their_place(tmp_path, prompts, capsys):
+    out = tmp_path / "r.jsonl"
+    assert (
+        call("rank", prompts, "--k", 2, "--model", "fake:a|b", "--judge", "fake:well", "--out", out) == 1
+    )  # no verdict
+    (tmp_path / "r.jsonl.part").unlink()
+    others = tiny.write(tmp_path / "others.jsonl", [tiny.chat("another", "x")])
+    assert call("rank", others, "--k", 2, "--model", "fake:a|b", "--judge", "fake:A|B", "--out", out) == 2
+    assert "r.jsonl.unranked holds answers to other prompts" in capsys.readouterr().err
+    assert call("rank", prompts, "--k", 2, "--model", "fake:a|b", "--judge", "fake:A|B", "--out", out) == 0
+    assert len(rows(out)) == 3  # the answers that were there are judged, and not sampled again
+
+
 def test_answers_without_ranks_need_a_labeler_or_a_judge(tmp_path, prompts, capsys):
     call("rank", prompts, "--k", 2, "--model", "fake:a|b", "--out", tmp_path / "u.jsonl")
     assert call("rank", tmp_path / "u.jsonl", "--out", tmp_path / "r.jsonl") == 2

@@ -80,6 +80,10 @@ def rank(
         work.report(target, len(made.rows), len(asked), made.dropped, asker, json and not judge)
     if judge:
         again = [(f"{target}:{line}", row) for line, row in formats.read(target)]
+        if any(row.get("input", {}).get("messages") not in asked for _, row in again):
+            raise UsageError(
+                f"{target} holds answers to other prompts than {prompts}; remove it, or give another --out"
+            )
         _judge(work, maker.read_unranked(again), judge, out, at_once, json)
         target.unlink(missing_ok=True)
 
