@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DATA = (".md", ".csv", ".txt", ".toml", ".typed")
+DATA = (".md", ".csv", ".txt", ".toml", ".jsonl", ".typed")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,20 @@
 
 import typer
 
-from apps.cli.data import chat, check, convert, from_runs, prepare, rows, split
+from apps.cli.data import (
+    chat,
+    check,
+    convert,
+    dialog,
+    from_docs,
+    from_runs,
+    instruct,
+    label,
+    prepare,
+    rank,
+    rows,
+    split,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Make, check, convert and split training data.")
 
@@ -18,5 +31,10 @@ for name, function in (
     ("mix", rows.mix),
     ("convert", convert.convert),
     ("split", split.split),
+    ("from-docs", from_docs.from_docs),
+    ("instruct", instruct.instruct),
+    ("dialog", dialog.dialog),
+    ("rank", rank.rank),
+    ("label", label.label),
 ):
     app.command(name)(function)
