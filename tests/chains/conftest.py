@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import torch
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel
@@ -98,3 +99,25 @@ class Listener(BaseCallbackHandler):
 @pytest.fixture
 def listener():
     return Listener()
+
+
+@pytest.fixture
+def local():
+    """A maker of local models with random weights and a context as long as asked for."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from chains.models.local_chat import LocalChat
+    from tests import tiny
+
+    def make(context, **settings):
+        ends = {
+            "bos_token_id": None,
+            "eos_token_id": tiny.words().eos_token_id,
+            "pad_token_id": tiny.words().pad_token_id,
+        }
+        torch.manual_seed(0)
+        sizes = {"vocab_size": len(tiny.words()), "n_positions": context, "n_embd": 32, "n_layer": 2, "n_head": 4}
+        model = GPT2LMHeadModel(GPT2Config(**sizes, **ends, initializer_range=0.4)).eval()
+        return LocalChat(model, tiny.words(), **{"seed": 1, "max_tokens": 8, **settings})
+
+    return make

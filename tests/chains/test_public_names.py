@@ -7,9 +7,9 @@ import sys
 import chains
 
 NAMES = [
-    "Answer", "ChaintuneError", "Chatbot", "Citation", "FewShot", "LLMChain", "LocalChat", "LocalEmbeddings", "MachineError", "ModelError",
-    "Prompt", "RetrievalChain", "SequentialChain", "SimpleSequentialChain", "UsageError", "WiringError", "load_model", "load_scorer", "named",
-    "runs",
+    "Answer", "BestOfN", "ChaintuneError", "Chatbot", "Citation", "FewShot", "Judge", "LLMChain", "LocalChat", "LocalEmbeddings",
+    "MachineError", "ModelError", "Moderation", "Prompt", "Reflect", "RetrievalChain", "Route", "Router", "SelfConsistency",
+    "SequentialChain", "SimpleSequentialChain", "Summarize", "UsageError", "WiringError", "load_model", "load_scorer", "named", "runs",
 ]  # fmt: skip
 
 
