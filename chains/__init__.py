@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chains import runs as runs
+    from chains.agent import Agent as Agent
     from chains.best_of_n import BestOfN as BestOfN
+    from chains.cache import SampledCache as SampledCache
     from chains.chatbot import Answer as Answer
     from chains.chatbot import Chatbot as Chatbot
     from chains.citations import Citation as Citation
@@ -25,9 +27,11 @@ if TYPE_CHECKING:
     from chains.models.local_chat import LocalChat as LocalChat
     from chains.models.scorer import load_scorer as load_scorer
     from chains.moderation import Moderation as Moderation
+    from chains.partial import PartialParser as PartialParser
     from chains.prompt import Prompt as Prompt
     from chains.reflect import Reflect as Reflect
     from chains.retrieval_chain import RetrievalChain as RetrievalChain
+    from chains.retry_parser import RetryParser as RetryParser
     from chains.router import Route as Route
     from chains.router import Router as Router
     from chains.self_consistency import SelfConsistency as SelfConsistency
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
     from chains.summarize import Summarize as Summarize
 
 _HOMES = {
+    "Agent": "chains.agent",
     "Answer": "chains.chatbot",
     "BestOfN": "chains.best_of_n",
     "ChaintuneError": "chains.errors",
@@ -50,11 +55,14 @@ _HOMES = {
     "MachineError": "chains.errors",
     "ModelError": "chains.errors",
     "Moderation": "chains.moderation",
+    "PartialParser": "chains.partial",
     "Prompt": "chains.prompt",
     "Reflect": "chains.reflect",
     "RetrievalChain": "chains.retrieval_chain",
+    "RetryParser": "chains.retry_parser",
     "Route": "chains.router",
     "Router": "chains.router",
+    "SampledCache": "chains.cache",
     "SelfConsistency": "chains.self_consistency",
     "SequentialChain": "chains.sequential",
     "SimpleSequentialChain": "chains.sequential",
@@ -67,6 +75,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Agent",
     "Answer",
     "BestOfN",
     "ChaintuneError",
@@ -80,11 +89,14 @@ __all__ = [
     "MachineError",
     "ModelError",
     "Moderation",
+    "PartialParser",
     "Prompt",
     "Reflect",
     "RetrievalChain",
+    "RetryParser",
     "Route",
     "Router",
+    "SampledCache",
     "SelfConsistency",
     "SequentialChain",
     "SimpleSequentialChain",

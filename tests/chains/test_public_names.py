@@ -7,9 +7,10 @@ import sys
 import chains
 
 NAMES = [
-    "Answer", "BestOfN", "ChaintuneError", "Chatbot", "Citation", "FewShot", "Judge", "LLMChain", "LocalChat", "LocalEmbeddings",
-    "MachineError", "ModelError", "Moderation", "Prompt", "Reflect", "RetrievalChain", "Route", "Router", "SelfConsistency",
-    "SequentialChain", "SimpleSequentialChain", "Summarize", "UsageError", "WiringError", "load_model", "load_scorer", "named", "runs",
+    "Agent", "Answer", "BestOfN", "ChaintuneError", "Chatbot", "Citation", "FewShot", "Judge", "LLMChain", "LocalChat", "LocalEmbeddings",
+    "MachineError", "ModelError", "Moderation", "PartialParser", "Prompt", "Reflect", "RetrievalChain", "RetryParser", "Route", "Router",
+    "SampledCache", "SelfConsistency", "SequentialChain", "SimpleSequentialChain", "Summarize", "UsageError", "WiringError", "load_model",
+    "load_scorer", "named", "runs",
 ]  # fmt: skip
 
 

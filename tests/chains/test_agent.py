@@ -1,0 +1,170 @@
+"""Agent: tools are called with what the model asked for, their errors come back to it, and every step is recorded."""
+
+import asyncio
+
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.tools import tool
+from pydantic import Field
+
+from chains import runs
+from chains.agent import Agent, ToolUse
+from chains.errors import ModelError, UsageError
+from chains.models.fake import FakeChat
+
+
+class Scripted(BaseChatModel):
+    """Answers a script of texts and tool calls (name, args), and keeps what it was asked and offered."""
+
+    script: list
+    asked: list = Field(default_factory=list)
+    offered: list = Field(default_factory=list)
+
+    def bind_tools(self, tools, **kwargs):
+        return self.bind(tools=[one.name for one in tools])
+
+    def _generate(self, messages, stop=None, run_manager=None, **kwargs):
+        self.offered.append(kwargs.get("tools"))
+        said = self.script[len(self.asked) % len(self.script)]
+        self.asked.append(list(messages))
+        calls = said if isinstance(said, list) else []
+        message = AIMessage(
+            "" if calls else said,
+            tool_calls=[
+                {"name": name, "args": args, "id": f"call{len(self.asked)}.{n}"} for n, (name, args) in enumerate(calls)
+            ],
+            usage_metadata={"input_tokens": 10, "output_tokens": 2, "total_tokens": 12},
+        )
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    @property
+    def _llm_type(self):
+        return "scripted"
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def fail(what: str) -> str:
+    """Fail."""
+    raise ValueError(f"no {what} here")
+
+
+def test_a_tool_is_called_and_its_result_goes_to_the_model():
+    llm = Scripted(script=[[("add", {"a": 2, "b": 3})], "It is 5."])
+    made = Agent(llm, [add], system="Use tools.").invoke("2 + 3?")
+    assert made == {"question": "2 + 3?", "answer": "It is 5.", "calls": [ToolUse("add", {"a": 2, "b": 3}, "5", None)]}
+    assert llm.offered[0] == ["add"]
+    assert [(m.type, m.text) for m in llm.asked[1]] == [
+        ("system", "Use tools."),
+        ("human", "2 + 3?"),
+        ("ai", ""),
+        ("tool", "5"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (("fail", {"what": "tea"}), "no tea here"),  # the tool raises
+        (("add", {"a": "two", "b": 3}), "a"),  # arguments of the wrong kind
+        (("ad", {"a": 2, "b": 3}), "add"),  # no such tool
+    ],
+)
+def test_a_tools_error_goes_back_to_the_model(call, told):
+    llm = Scripted(script=[[call], "Sorry."])
+    made = Agent(llm, [add, fail]).invoke("x")
+    assert made["answer"] == "Sorry."
+    assert made["calls"][0].result is None
+    assert told in made["calls"][0].error
+    assert told in llm.asked[1][-1].text
+    assert asyncio.run(Agent(Scripted(script=[[call], "Sorry."]), [add, fail]).ainvoke("x"))["calls"] == made["calls"]
+
+
+def test_steps_are_limited():
+    ran = []
+
+    @tool
+    def count(n: int) -> int:
+        """Count."""
+        ran.append(n)
+        return n
+
+    again = Scripted(script=[[("count", {"n": 1})]])
+    with pytest.raises(ModelError, match=r"no answer after 3 steps, and the model still wants count\({'n': 1}\)"):
+        Agent(again, [count], max_steps=3).run("x")
+    assert len(ran) == 2  # what the last step wanted is not done
+    with pytest.raises(ModelError, match="no answer after 1 steps"):
+        asyncio.run(Agent(Scripted(script=[[("count", {"n": 1})]]), [count], max_steps=1).ainvoke("x"))
+    assert len(ran) == 2
+    assert len(again.asked) == 3
+    assert (
+        Agent(Scripted(script=[[("add", {"a": 1, "b": 1})], [("add", {"a": 2, "b": 2})], "4"]), [add], max_steps=3).run(
+            "x"
+        )
+        == "4"
+    )
+    with pytest.raises(UsageError, match="max_steps=0"):
+        Agent(again, [add], max_steps=0)
+
+
+def test_every_step_is_recorded_under_the_agent():
+    Agent(Scripted(script=[[("add", {"a": 2, "b": 3}), ("fail", {"what": "x"})], "5"]), [add, fail]).run("2 + 3?")
+    (run,) = runs.recent()
+    steps = runs.get(run.id).steps
+    assert sorted(step.name for step in steps) == ["add", "fail", "model", "model"]
+    by_name = {step.name: step for step in steps}
+    assert by_name["add"].inputs == {"a": 2, "b": 3}
+    assert "ValueError: no x here" in by_name["fail"].error
+    last = steps[-1]
+    assert last.answer == "5"
+    assert [row["role"] for row in last.messages] == ["user", "assistant", "tool", "tool"]
+    assert last.messages[1]["tool_calls"][0]["function"]["name"] == "add"
+    assert run.usage["total_tokens"] == 24
+    assert run.output["calls"][0]["result"] == "5"
+
+
+def test_history_stream_batch_and_async():
+    script = [[("add", {"a": 2, "b": 3})], "5"]
+    agent = Agent(Scripted(script=script), [add])
+    made = agent.invoke({"question": "x", "history": [HumanMessage("hi"), AIMessage("hello")]})
+    assert len(made["calls"]) == 1
+    assert [list(chunk) for chunk in agent.stream("x")] == [["question", "calls"], ["answer", "calls"]]
+    assert agent.batch(["a"])[0]["answer"] == "5"
+    assert asyncio.run(agent.ainvoke("x"))["answer"] == "5"
+
+    async def streamed():
+        return [chunk.get("answer") async for chunk in agent.astream("x")]
+
+    assert asyncio.run(streamed()) == [None, "5"]
+
+
+def test_an_async_tool_is_awaited():
+    @tool
+    async def later(x: int) -> str:
+        """Wait."""
+        await asyncio.sleep(0)
+        return str(x + 1)
+
+    agent = Agent(Scripted(script=[[("later", {"x": 1})], "2"]), [later])
+    assert asyncio.run(agent.ainvoke("x"))["calls"][0].result == "2"
+
+
+def test_what_cannot_be_a_tool_or_call_one_is_refused_when_built():
+    def bare(x):
+        return x
+
+    with pytest.raises(UsageError, match="bare cannot be a tool"):
+        Agent(Scripted(script=["x"]), [bare])
+    with pytest.raises(UsageError, match="3 is no tool"):
+        Agent(Scripted(script=["x"]), [3])
+    with pytest.raises(UsageError, match="Agent takes no temperature"):
+        Agent(Scripted(script=["x"]), [add]).invoke("x", temperature=0.5)
+
+
+def test_without_tools_it_answers():
+    assert Agent(FakeChat(["hello"]), []).run("hi") == "hello"
