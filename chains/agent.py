@@ -52,8 +52,8 @@ class Agent(Chain):
         self.system = system
         self.max_steps = max_steps
         self.input_keys, self.optional_keys, self.output_keys = ("question",), ("history",), ("answer", "calls")
-        if self.tools:  # a model that takes no tools says so here, not in the middle of a conversation
-            llm.bind_tools(self.tools)  # type: ignore[attr-defined]
+        if self.tools:
+            _check_takes_tools(llm, self.tools)
 
     @cached_property
     def _graph(self) -> Any:
@@ -61,7 +61,8 @@ class Agent(Chain):
 
         from chains.agent_steps import middleware
 
-        return create_agent(self.llm, self.tools, system_prompt=self.system, middleware=[middleware(self.llm)])  # type: ignore[arg-type]
+        llm: Any = self.llm
+        return create_agent(llm, self.tools, system_prompt=self.system, middleware=[middleware(llm)])
 
     def _plan(
         self, inputs: list[Any], configs: list[RunnableConfig], runs: list[OpenRun], kwargs: Mapping[str, Any]
@@ -163,6 +164,14 @@ def uses(messages: Sequence[BaseMessage]) -> list[ToolUse]:
             failed = reply.status == "error"
             found.append(ToolUse(call["name"], call["args"], None if failed else text, text if failed else None))
     return found
+
+
+def _check_takes_tools(llm: Any, tools: Sequence[BaseTool]) -> None:
+    """Raise UsageError where `llm` takes no tools: now, not in the middle of a conversation."""
+    try:
+        llm.bind_tools(tools)
+    except (AttributeError, NotImplementedError) as error:
+        raise UsageError(f"{type(llm).__name__} takes no tools; give a chat model that does") from error
 
 
 def _tool(given: Any) -> BaseTool:

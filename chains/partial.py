@@ -39,7 +39,8 @@ class PartialParser(PydanticOutputParser[Any]):
             data = parse_json_markdown(_without_open_number(result[0].text))
         except (JSONDecodeError, ValueError):
             return None
-        return _fitting(partial_of(self.pydantic_object), data) if isinstance(data, dict) else None
+        schema: Any = self.pydantic_object
+        return _fitting(partial_of(schema), data) if isinstance(data, dict) else None
 
     def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[Any]:
         said: list[str] = []
@@ -86,7 +87,8 @@ def _fitting(model: type[BaseModel], data: Any) -> Any:
 
 def _removed(data: Any, path: tuple[int | str, ...]) -> bool:
     """Take the value at `path` (its last step that is there) out of `data`; of a list also what comes after it."""
-    holder, key = None, None
+    holder: Any = None
+    key: Any = None
     for step in path:
         if not (isinstance(data, dict) and step in data) and not (isinstance(data, list) and isinstance(step, int)):
             break

@@ -44,4 +44,15 @@ def _first(db: apsw.Connection) -> None:
     """)
 
 
-MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first]
+def _summaries(db: apsw.Connection) -> None:
+    db.execute("""
+        CREATE TABLE summaries (
+            session TEXT PRIMARY KEY,
+            text TEXT NOT NULL,
+            place INTEGER NOT NULL,  -- the last exchange that is in it
+            at REAL NOT NULL
+        )
+    """)
+
+
+MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first, _summaries]

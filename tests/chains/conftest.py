@@ -101,6 +101,41 @@ def listener():
     return Listener()
 
 
+class Scripted(BaseChatModel):
+    """Answers a script of texts and tool calls (name, args), and keeps what it was asked and offered."""
+
+    script: list
+    asked: list = Field(default_factory=list)
+    offered: list = Field(default_factory=list)
+
+    def bind_tools(self, tools, **kwargs):
+        return self.bind(tools=[one.name for one in tools])
+
+    def _generate(self, messages, stop=None, run_manager=None, **kwargs):
+        self.offered.append(kwargs.get("tools"))
+        said = self.script[len(self.asked) % len(self.script)]
+        self.asked.append(list(messages))
+        calls = said if isinstance(said, list) else []
+        message = AIMessage(
+            "" if calls else said,
+            tool_calls=[
+                {"name": name, "args": args, "id": f"call{len(self.asked)}.{n}"} for n, (name, args) in enumerate(calls)
+            ],
+            usage_metadata={"input_tokens": 10, "output_tokens": 2, "total_tokens": 12},
+        )
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    @property
+    def _llm_type(self):
+        return "scripted"
+
+
+@pytest.fixture
+def scripted():
+    """A maker of models with a script of texts and tool calls."""
+    return lambda script: Scripted(script=script)
+
+
 @pytest.fixture
 def local():
     """A maker of local models with random weights and a context as long as asked for."""

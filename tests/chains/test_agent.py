@@ -3,45 +3,13 @@
 import asyncio
 
 import pytest
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
-from pydantic import Field
 
 from chains import runs
 from chains.agent import Agent, ToolUse
 from chains.errors import ModelError, UsageError
 from chains.models.fake import FakeChat
-
-
-class Scripted(BaseChatModel):
-    """Answers a script of texts and tool calls (name, args), and keeps what it was asked and offered."""
-
-    script: list
-    asked: list = Field(default_factory=list)
-    offered: list = Field(default_factory=list)
-
-    def bind_tools(self, tools, **kwargs):
-        return self.bind(tools=[one.name for one in tools])
-
-    def _generate(self, messages, stop=None, run_manager=None, **kwargs):
-        self.offered.append(kwargs.get("tools"))
-        said = self.script[len(self.asked) % len(self.script)]
-        self.asked.append(list(messages))
-        calls = said if isinstance(said, list) else []
-        message = AIMessage(
-            "" if calls else said,
-            tool_calls=[
-                {"name": name, "args": args, "id": f"call{len(self.asked)}.{n}"} for n, (name, args) in enumerate(calls)
-            ],
-            usage_metadata={"input_tokens": 10, "output_tokens": 2, "total_tokens": 12},
-        )
-        return ChatResult(generations=[ChatGeneration(message=message)])
-
-    @property
-    def _llm_type(self):
-        return "scripted"
 
 
 def add(a: int, b: int) -> int:
@@ -54,8 +22,8 @@ def fail(what: str) -> str:
     raise ValueError(f"no {what} here")
 
 
-def test_a_tool_is_called_and_its_result_goes_to_the_model():
-    llm = Scripted(script=[[("add", {"a": 2, "b": 3})], "It is 5."])
+def test_a_tool_is_called_and_its_result_goes_to_the_model(scripted):
+    llm = scripted([[("add", {"a": 2, "b": 3})], "It is 5."])
     made = Agent(llm, [add], system="Use tools.").invoke("2 + 3?")
     assert made == {"question": "2 + 3?", "answer": "It is 5.", "calls": [ToolUse("add", {"a": 2, "b": 3}, "5", None)]}
     assert llm.offered[0] == ["add"]
@@ -75,17 +43,17 @@ def test_a_tool_is_called_and_its_result_goes_to_the_model():
         (("ad", {"a": 2, "b": 3}), "add"),  # no such tool
     ],
 )
-def test_a_tools_error_goes_back_to_the_model(call, told):
-    llm = Scripted(script=[[call], "Sorry."])
+def test_a_tools_error_goes_back_to_the_model(call, told, scripted):
+    llm = scripted([[call], "Sorry."])
     made = Agent(llm, [add, fail]).invoke("x")
     assert made["answer"] == "Sorry."
     assert made["calls"][0].result is None
     assert told in made["calls"][0].error
     assert told in llm.asked[1][-1].text
-    assert asyncio.run(Agent(Scripted(script=[[call], "Sorry."]), [add, fail]).ainvoke("x"))["calls"] == made["calls"]
+    assert asyncio.run(Agent(scripted([[call], "Sorry."]), [add, fail]).ainvoke("x"))["calls"] == made["calls"]
 
 
-def test_steps_are_limited():
+def test_steps_are_limited(scripted):
     ran = []
 
     @tool
@@ -94,26 +62,24 @@ def test_steps_are_limited():
         ran.append(n)
         return n
 
-    again = Scripted(script=[[("count", {"n": 1})]])
+    again = scripted([[("count", {"n": 1})]])
     with pytest.raises(ModelError, match=r"no answer after 3 steps, and the model still wants count\({'n': 1}\)"):
         Agent(again, [count], max_steps=3).run("x")
     assert len(ran) == 2  # what the last step wanted is not done
     with pytest.raises(ModelError, match="no answer after 1 steps"):
-        asyncio.run(Agent(Scripted(script=[[("count", {"n": 1})]]), [count], max_steps=1).ainvoke("x"))
+        asyncio.run(Agent(scripted([[("count", {"n": 1})]]), [count], max_steps=1).ainvoke("x"))
     assert len(ran) == 2
     assert len(again.asked) == 3
     assert (
-        Agent(Scripted(script=[[("add", {"a": 1, "b": 1})], [("add", {"a": 2, "b": 2})], "4"]), [add], max_steps=3).run(
-            "x"
-        )
+        Agent(scripted([[("add", {"a": 1, "b": 1})], [("add", {"a": 2, "b": 2})], "4"]), [add], max_steps=3).run("x")
         == "4"
     )
     with pytest.raises(UsageError, match="max_steps=0"):
         Agent(again, [add], max_steps=0)
 
 
-def test_every_step_is_recorded_under_the_agent():
-    Agent(Scripted(script=[[("add", {"a": 2, "b": 3}), ("fail", {"what": "x"})], "5"]), [add, fail]).run("2 + 3?")
+def test_every_step_is_recorded_under_the_agent(scripted):
+    Agent(scripted([[("add", {"a": 2, "b": 3}), ("fail", {"what": "x"})], "5"]), [add, fail]).run("2 + 3?")
     (run,) = runs.recent()
     steps = runs.get(run.id).steps
     assert sorted(step.name for step in steps) == ["add", "fail", "model", "model"]
@@ -128,9 +94,9 @@ def test_every_step_is_recorded_under_the_agent():
     assert run.output["calls"][0]["result"] == "5"
 
 
-def test_history_stream_batch_and_async():
+def test_history_stream_batch_and_async(scripted):
     script = [[("add", {"a": 2, "b": 3})], "5"]
-    agent = Agent(Scripted(script=script), [add])
+    agent = Agent(scripted(script), [add])
     made = agent.invoke({"question": "x", "history": [HumanMessage("hi"), AIMessage("hello")]})
     assert len(made["calls"]) == 1
     assert [list(chunk) for chunk in agent.stream("x")] == [["question", "calls"], ["answer", "calls"]]
@@ -143,27 +109,29 @@ def test_history_stream_batch_and_async():
     assert asyncio.run(streamed()) == [None, "5"]
 
 
-def test_an_async_tool_is_awaited():
+def test_an_async_tool_is_awaited(scripted):
     @tool
     async def later(x: int) -> str:
         """Wait."""
         await asyncio.sleep(0)
         return str(x + 1)
 
-    agent = Agent(Scripted(script=[[("later", {"x": 1})], "2"]), [later])
+    agent = Agent(scripted([[("later", {"x": 1})], "2"]), [later])
     assert asyncio.run(agent.ainvoke("x"))["calls"][0].result == "2"
 
 
-def test_what_cannot_be_a_tool_or_call_one_is_refused_when_built():
+def test_what_cannot_be_a_tool_or_call_one_is_refused_when_built(scripted, model):
     def bare(x):
         return x
 
     with pytest.raises(UsageError, match="bare cannot be a tool"):
-        Agent(Scripted(script=["x"]), [bare])
+        Agent(scripted(["x"]), [bare])
     with pytest.raises(UsageError, match="3 is no tool"):
-        Agent(Scripted(script=["x"]), [3])
+        Agent(scripted(["x"]), [3])
+    with pytest.raises(UsageError, match="RuleModel takes no tools"):
+        Agent(model(), [add])
     with pytest.raises(UsageError, match="Agent takes no temperature"):
-        Agent(Scripted(script=["x"]), [add]).invoke("x", temperature=0.5)
+        Agent(scripted(["x"]), [add]).invoke("x", temperature=0.5)
 
 
 def test_without_tools_it_answers():
