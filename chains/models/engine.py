@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from chains.errors import UsageError
+from chains.errors import ModelError, UsageError
+from chains.models.constraint import Compiler, Constraint
 from chains.models.detokenize import TextStream
-from chains.models.sampling import Sampling, choose, generator
+from chains.models.sampling import Chosen, Draw, Sampling, choose
 
-__all__ = ["Completion", "Engine", "Request", "Sampling"]
+__all__ = ["Completion", "Constraint", "Engine", "Request", "Sampling"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Request:
 
     prompt_ids: tuple[int, ...]
     sampling: Sampling = field(default_factory=Sampling)
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True)
@@ -34,31 +36,39 @@ class Completion:
 
     token_ids: list[int]
     logprobs: list[float]
+    """Of each token, where `Sampling.logprobs` asks for them; else empty."""
     text: str
     finish_reason: str
     """`stop`: the model ended its turn or a stop text came; `length`: max_tokens or the model's context was used up."""
+    top_logprobs: list[list[tuple[int, float]]] = field(default_factory=list)
+    """The likeliest tokens at each token's place, likeliest first, where `Sampling.top_logprobs` asks for them; else empty."""
 
 
 class _Row:
     """One request in flight."""
 
-    def __init__(self, place: int, request: Request, room: int, tokenizer: Any, watch: bool) -> None:
+    def __init__(self, place: int, request: Request, draw: Draw, room: int, tokenizer: Any, watch: bool) -> None:
         self.place = place
         self.prompt = request.prompt_ids
         self.sampling = request.sampling
         self.limit = min(request.sampling.max_tokens, room)
-        self.stream = generator(request.sampling.seed)
+        self.draw = draw
         self.text = TextStream(tokenizer, request.sampling.stop)
         self.watch = watch or bool(request.sampling.stop)  # text is needed at every token, not only at the end
         self.pieces: list[str] = []
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
+        self.top_logprobs: list[list[tuple[int, float]]] = []
         self.finish: str | None = None
 
-    def take(self, token: int, logprob: float, ends: frozenset[int]) -> None:
+    def take(self, chosen: Chosen, ends: frozenset[int]) -> None:
+        token = chosen.token
         self.tokens.append(token)
-        self.logprobs.append(logprob)
-        if token in ends:
+        if chosen.logprob is not None:
+            self.logprobs.append(chosen.logprob)
+        if self.sampling.top_logprobs:
+            self.top_logprobs.append(list(chosen.top))
+        if token in ends and not self.sampling.ignore_ends:
             self.finish = "stop"
         elif self.watch:
             self.pieces.append(self.text.add(token))
@@ -76,7 +86,7 @@ class _Row:
             if self.watch
             else tokenizer.decode(said, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         )
-        return Completion(self.tokens, self.logprobs, text, self.finish or "length")
+        return Completion(self.tokens, self.logprobs, text, self.finish or "length", self.top_logprobs)
 
 
 class Engine:
@@ -89,6 +99,7 @@ class Engine:
         self.context: int = getattr(model.config, "max_position_embeddings", None) or 2**31
         self.ends = _end_ids(model, tokenizer)
         self._forward = threading.Lock()
+        self._compiler: Compiler | None = None
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Return each request's completion, in the order asked.
@@ -125,7 +136,14 @@ class Engine:
                 f"the prompt is {length} tokens long and the model's context is {self.context}; "
                 "shorten the prompt, the history or the passages"
             )
-        return _Row(place, request, self.context - length, self.tokenizer, watch)
+        vocab_size = self.model.config.get_text_config().vocab_size
+        request.sampling.check_tokens(vocab_size)
+        matcher = None
+        if request.constraint:
+            self._compiler = self._compiler or Compiler(self.tokenizer, vocab_size, self.ends)
+            matcher = self._compiler.matcher(request.constraint)
+        draw = Draw(request.sampling, request.prompt_ids, matcher)
+        return _Row(place, request, draw, self.context - length, self.tokenizer, watch)
 
     def _run(self, rows: list[_Row]) -> Iterator[None]:
         """Decode `rows` together, one token each a turn, until all have finished."""
@@ -141,9 +159,10 @@ class Engine:
         cache = DynamicCache(config=self.model.config)
         while rows:
             logits = self._step(ids, mask, positions, cache)  # (B, V)
-            tokens, logprobs = choose(logits, [row.sampling for row in rows], [row.stream for row in rows])
-            for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
-                row.take(token, logprob, self.ends)
+            for row, chosen in zip(rows, choose(logits, [row.draw for row in rows]), strict=True):
+                if isinstance(chosen, ModelError):
+                    raise chosen
+                row.take(chosen, self.ends)
             yield
             stay = [i for i, row in enumerate(rows) if row.finish is None]
             if len(stay) < len(rows):

@@ -17,7 +17,7 @@ def sure(architecture="gpt2", seed=0):
 
 
 def greedy(max_tokens=12, **settings):
-    return Sampling(max_tokens=max_tokens, temperature=0, **settings)
+    return Sampling(max_tokens=max_tokens, temperature=0, **{"logprobs": True, **settings})
 
 
 def tokens(completions):
@@ -59,7 +59,9 @@ def test_greedy_equals_transformers_generate(architecture):
 def test_a_batch_gives_what_each_row_gives_alone(architecture):
     engine = Engine(sure(architecture), tiny.words())
     requests = [Request(prompt, greedy(max_tokens=5 + 3 * place)) for place, prompt in enumerate(PROMPTS)]
-    requests += [Request(prompt, Sampling(max_tokens=9, seed=place)) for place, prompt in enumerate(PROMPTS)]
+    requests += [
+        Request(prompt, Sampling(max_tokens=9, seed=place, logprobs=True)) for place, prompt in enumerate(PROMPTS)
+    ]
     together = engine.generate(requests)
     for request, completion in zip(requests, together, strict=True):
         (alone,) = engine.generate([request])
@@ -72,7 +74,9 @@ def test_a_batch_gives_what_each_row_gives_alone(architecture):
 def test_logprobs_are_the_models_own(architecture):
     model = sure(architecture)
     for completion, prompt in zip(
-        Engine(model, tiny.words()).generate([Request(p, Sampling(max_tokens=6, seed=2, top_k=3)) for p in PROMPTS]),
+        Engine(model, tiny.words()).generate(
+            [Request(p, Sampling(max_tokens=6, seed=2, top_k=3, logprobs=True)) for p in PROMPTS]
+        ),
         PROMPTS,
         strict=True,
     ):

@@ -8,16 +8,26 @@ import torch
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
 from chains.errors import ModelError, UsageError
-from chains.models.sampling import Sampling, choose, generator
+from chains.models.sampling import Chosen, Draw, Sampling, choose, generator
 
 LOGITS = torch.tensor([math.log(p) for p in (0.05, 0.4, 0.02, 0.3, 0.13, 0.1)])
 
 
 def draw(logits, count, **settings):
     """Return how often each token comes in `count` draws."""
-    rows = [Sampling(**settings)] * count
-    tokens, _ = choose(logits.expand(count, -1), rows, [generator(seed) for seed in range(count)])
-    return Counter(tokens)
+    rows = [Draw(Sampling(seed=seed, **settings), ()) for seed in range(count)]
+    return Counter(tokens(choose(logits.expand(count, -1), rows)))
+
+
+def tokens(chosen):
+    assert all(isinstance(one, Chosen) for one in chosen), chosen
+    return [one.token for one in chosen]
+
+
+def once(logits, prompt=(), **settings):
+    """Return what one row with these settings chooses."""
+    (one,) = choose(logits[None], [Draw(Sampling(**settings), prompt)])
+    return one
 
 
 def kept(logits, top_k, top_p):
@@ -64,36 +74,35 @@ def test_the_filters_keep_what_transformers_keeps(top_k, top_p, temperature):
 
 
 def test_a_row_draws_the_same_alone_and_in_a_batch():
-    logits = torch.randn(4, 50, generator=torch.Generator().manual_seed(1))
     rows = [
         Sampling(seed=11),
         Sampling(temperature=0),
         Sampling(seed=12, top_k=5),
         Sampling(seed=13, top_p=0.5, temperature=1.7),
+        Sampling(seed=14, min_p=0.1, repetition_penalty=1.3),
+        Sampling(temperature=0, frequency_penalty=1.5, logprobs=True, top_logprobs=3),
+        Sampling(seed=15, top_k=70, top_p=0.9, presence_penalty=-1, logit_bias={3: 2.5, 4: -100}, logprobs=True),
     ]
-
-    def streams():
-        return [generator(row.seed) for row in rows]
+    logits = torch.randn(len(rows), 500, generator=torch.Generator().manual_seed(1))
 
     def turns(places):
         """Return what the rows at `places` draw together in ten turns."""
-        own = [streams()[place] for place in places]
-        return [choose(logits[places] * (turn + 1), [rows[place] for place in places], own) for turn in range(10)]
+        own = [Draw(rows[place], (place, 7)) for place in places]
+        return [choose(logits[places] * (turn + 1), own) for turn in range(10)]
 
-    together = turns([0, 1, 2, 3])
-    for place in range(4):
-        alone = turns([place])
-        assert [tokens[0] for tokens, _ in alone] == [tokens[place] for tokens, _ in together]
-    other = turns([3, 1, 0])
-    assert [tokens[2] for tokens, _ in other] == [tokens[0] for tokens, _ in together]
+    everyone = list(range(len(rows)))
+    together = turns(everyone)
+    for place in everyone:
+        assert [turn[0] for turn in turns([place])] == [turn[place] for turn in together]
+    assert [turn[::-1] for turn in turns(everyone[::-1])] == together
 
 
 def test_every_bit_of_a_seed_counts():
-    logits = torch.zeros(1, 100000)
+    logits = torch.zeros(100000)
     seeds = [0, 1, 2**31, 2**32, 2**32 + 1, 2**63, 2**64 - 1, -1, -(2**63)]
-    drawn = [choose(logits, [Sampling(seed=seed)], [generator(seed)])[0][0] for seed in seeds]
+    drawn = [once(logits, seed=seed).token for seed in seeds]
     assert len(set(drawn)) == len(seeds)
-    assert drawn == [choose(logits, [Sampling(seed=seed)], [generator(seed)])[0][0] for seed in seeds]
+    assert drawn == [once(logits, seed=seed).token for seed in seeds]
 
 
 def test_without_a_seed_every_stream_is_another():
@@ -104,29 +113,34 @@ def test_greedy_takes_the_likeliest_and_a_cold_row_does_too():
     logits = torch.randn(6, 30, generator=torch.Generator().manual_seed(2)) * 300
     best = logits.argmax(-1).tolist()
     for temperature in (0, 1e-30, 1e-6):
-        tokens, _ = choose(logits, [Sampling(temperature=temperature, seed=4)] * 6, [generator(4)] * 6)
-        assert tokens == best
+        assert tokens(choose(logits, [Draw(Sampling(temperature=temperature, seed=4), ()) for _ in best])) == best
 
 
 def test_the_log_probability_is_the_models_own_whatever_was_cut_off():
     logits = LOGITS.expand(3, -1)
-    rows = [Sampling(temperature=0), Sampling(top_k=1, temperature=5.0, seed=1), Sampling(top_p=0.1, seed=2)]
-    tokens, logps = choose(logits, rows, [generator(row.seed) for row in rows])
-    assert tokens == [1, 1, 1]
-    assert logps == pytest.approx([math.log(0.4)] * 3)
+    rows = [
+        Sampling(temperature=0, logprobs=True),
+        Sampling(top_k=1, temperature=5.0, seed=1, logprobs=True),
+        Sampling(top_p=0.1, seed=2, logit_bias={1: 50}, logprobs=True),
+    ]
+    chosen = choose(logits, [Draw(row, ()) for row in rows])
+    assert tokens(chosen) == [1, 1, 1]
+    assert [one.logprob for one in chosen] == pytest.approx([math.log(0.4)] * 3)
 
 
 def test_half_precision_logits_are_drawn_from_in_full():
-    tokens, logps = choose(LOGITS[None].half(), [Sampling(temperature=0)], [generator(0)])
-    assert tokens == [1] and logps[0] == pytest.approx(math.log(0.4), abs=1e-3)
+    one = once(LOGITS.half(), temperature=0, logprobs=True)
+    assert one.token == 1 and one.logprob == pytest.approx(math.log(0.4), abs=1e-3)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_logits_that_are_not_finite_are_the_models_fault(value):
-    logits = torch.zeros(2, 5)
-    logits[1, 3] = value
-    with pytest.raises(ModelError, match="the model's logits are not finite"):
-        choose(logits, [Sampling()] * 2, [generator(0)] * 2)
+@pytest.mark.parametrize("settings", [{"temperature": 0}, {"seed": 1}, {"temperature": 0, "logprobs": True}])
+def test_logits_that_are_not_finite_are_the_models_fault_and_no_other_rows(value, settings):
+    logits = torch.zeros(3, 5)
+    logits[1, 3], logits[2, 4] = value, 9
+    first, broken, last = choose(logits, [Draw(Sampling(**settings), ()) for _ in range(3)])
+    assert isinstance(broken, ModelError) and "the model's logits are not finite" in str(broken)
+    assert isinstance(first, Chosen) and last.token == 4
 
 
 @pytest.mark.parametrize(
