@@ -193,4 +193,6 @@ async def _aperform(call: Call) -> list[Any]:
 
 def _put(results: list[Any], places: list[int], values: Sequence[Any]) -> None:
     for place, value in zip(places, values, strict=True):
+        if isinstance(value, BaseException) and not isinstance(value, Exception):
+            raise value  # a cancellation or an interrupt, which langchain_core returns as a result where callbacks listen
         results[place] = value
