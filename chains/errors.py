@@ -28,6 +28,14 @@ class ModelError(ChaintuneError):
     """The model answered with something that cannot be used."""
 
 
+class TruncatedError(ModelError):
+    """The answer reached max_tokens, or the end of the model's context, before it was whole; `partial` is the text so far."""
+
+    def __init__(self, message: str, partial: str = "") -> None:
+        super().__init__(message)
+        self.partial = partial
+
+
 class MachineError(ChaintuneError):
     """The machine could not do it: a full disk, too little memory, a lock held by another process."""
 

@@ -21,22 +21,15 @@ from pydantic import Field, PrivateAttr, ValidationError
 
 from chains.errors import UsageError
 from chains.models import settings
-from chains.models.settings import Stop
 
 
-class FakeChat(BaseChatModel):
+class FakeChat(settings.Sampled, BaseChatModel):
     """A chat model with a script. It takes the settings of LocalChat, so that one stands in for the other; of them `max_tokens` and
     `stop` change a scripted answer. A word counts as a token.
     """
 
     answers: list[str] = Field(min_length=1)
     model_name: str = "fake"
-    temperature: float = 0.7
-    max_tokens: int = 256
-    top_p: float = 1.0
-    top_k: int = 0
-    seed: int | None = None
-    stop: Stop = ()
     prompts: list[list[BaseMessage]] = Field(default_factory=list, repr=False)
     """The messages of every call so far, in order."""
 

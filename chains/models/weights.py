@@ -36,10 +36,11 @@ class Loaded:
     def engine(self, max_batch: int) -> "Engine":
         """Return the engine that runs at most `max_batch` prompts together."""
         from chains.models.engine import Engine
+        from chains.models.marks import kept
 
         with self._making:
             if max_batch not in self._engines:
-                self._engines[max_batch] = Engine(self.model, self.tokenizer, max_batch)
+                self._engines[max_batch] = Engine(self.model, kept(self.tokenizer), max_batch)
             return self._engines[max_batch]
 
 

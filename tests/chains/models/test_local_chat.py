@@ -147,13 +147,16 @@ def test_the_event_loop_goes_on_while_the_model_works(form, llama, tokenizer, mo
     [
         ({"max_new_tokens": 5}, "no parameter 'max_new_tokens'.*did you mean 'max_tokens'"),
         ({"temprature": 0}, "did you mean 'temperature'"),
-        ({"n": 2}, "no parameter 'n'"),
+        ({"n": 0}, "n=0 cannot be used"),
         ({"max_tokens": 0}, "max_tokens=0 cannot be used"),
         ({"max_tokens": "many"}, "max_tokens='many' cannot be used"),
         ({"temperature": -1}, "temperature=-1 cannot be used"),
         ({"top_p": 0}, "top_p=0 cannot be used"),
         ({"stop": [""]}, "stop.0='' cannot be used"),
-        ({"tools": []}, "local models do not do tools"),
+        ({"top_logprobs": 3}, "top_logprobs=3 needs logprobs=True"),
+        ({"min_q": 0.1}, "did you mean 'min_p'"),
+        ({"presence_penalty": 3}, "presence_penalty=3 cannot be used"),
+        ({"functions": []}, "functions is OpenAI's old form"),
     ],
 )
 def test_a_parameter_that_cannot_be_used_is_refused_before_the_model_loads(given, said, folder):
@@ -177,13 +180,6 @@ def test_a_constructor_argument_that_cannot_be_used_is_refused(folder, llama, to
     ]:
         with pytest.raises(UsageError, match=said):
             LocalChat(**given)
-
-
-def test_tools_and_schemas_are_refused_and_not_passed_over(llama, tokenizer):
-    llm = LocalChat(llama, tokenizer)
-    for refused in (lambda: llm.bind_tools([]), lambda: llm.with_structured_output({"title": "x"})):
-        with pytest.raises(UsageError, match="do not do tools or structured output yet"):
-            refused()
 
 
 def test_a_prompt_longer_than_the_context_names_both_numbers_and_spares_the_others(llama, tokenizer):
