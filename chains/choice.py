@@ -1,6 +1,6 @@
 """A model asked to choose one of several names.
 
-Where the model can be held to a list of names it is; any other answers freely, and the name is found in what it said.
+A local model is held to the names; any other answers freely, and the name is found in what it said.
 """
 
 import re
@@ -10,6 +10,7 @@ from typing import Any
 from langchain_core.runnables import Runnable
 
 from chains.errors import ModelError
+from chains.tokens import inner
 
 
 class Unchosen(ModelError):
@@ -17,8 +18,14 @@ class Unchosen(ModelError):
 
 
 def held_to(llm: Runnable[Any, Any], names: Sequence[str]) -> Runnable[Any, Any]:
-    """Return `llm`, able to say nothing but one of `names` where it can be held to that."""
-    return llm
+    """Return `llm`; a local one says nothing but one of `names`, the likeliest."""
+    from chains.models.local_chat import LocalChat
+
+    if not isinstance(inner(llm), LocalChat):
+        return llm
+    from chains.models.constraint import Constraint
+
+    return llm.bind(constraint=Constraint.choice(names), temperature=0)
 
 
 def chosen(said: Any, names: Sequence[str]) -> str:

@@ -31,7 +31,7 @@ from chains.models.embeddings import LocalEmbeddings
 from chains.prompt import Prompt, fill, variables_of
 
 _WAYS = ("similar", "mmr", "length")
-_SIMILAR = {"similar": SemanticSimilarityExampleSelector, "mmr": MaxMarginalRelevanceExampleSelector}
+_SIMILAR: dict[str, Any] = {"similar": SemanticSimilarityExampleSelector, "mmr": MaxMarginalRelevanceExampleSelector}
 
 
 class FewShot(Prompt):

@@ -15,7 +15,9 @@ from langchain_core.runnables import Runnable, RunnableConfig
 
 from chains.bilingual import Bilingual
 from chains.chain import Chain
+from chains.choice import held_to
 from chains.errors import ModelError, UsageError, WiringError, nearest
+from chains.llm_chain import checked_llm
 from chains.model_call import text_of
 from chains.plan import Call, Plan, each
 from chains.runs.record import OpenRun
@@ -23,6 +25,7 @@ from chains.samples import Sample
 from chains.steps import Step, as_step
 
 ANSWER, QUESTION = "answer", "question"
+GRADES = [str(number) for number in range(1, 11)]
 _NUMBER = re.compile(r"(?<![\d.,/-])(10|[1-9])(?:\.(\d+))?(?![\d,])")
 _ASK = {
     "en": "Grade the answer to the question. {about}Reply with one whole number from 1 (useless) to 10 (perfect), nothing else.\n\n"
@@ -36,7 +39,7 @@ class Judge(Chain):
 
     def __init__(self, llm: Runnable[Any, Any], about: str = "") -> None:
         fixed = {"about": f"{about.strip()} " if about.strip() else ""}
-        self._asking = Bilingual(llm=llm, texts=_ASK, output_key="said", fixed=fixed)
+        self._asking = Bilingual(llm=held_to(checked_llm(llm), GRADES), texts=_ASK, output_key="said", fixed=fixed)
         self.input_keys, self.output_keys = (QUESTION, ANSWER), ("score",)
 
     def _plan(

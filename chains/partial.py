@@ -92,7 +92,8 @@ def _removed(data: Any, path: tuple[int | str, ...]) -> bool:
     for step in path:
         if not (isinstance(data, dict) and step in data) and not (isinstance(data, list) and isinstance(step, int)):
             break
-        holder, key, data = data, step, data[step]
+        there: Any = data
+        holder, key, data = there, step, there[step]
     if isinstance(holder, list):
         del holder[key:]
     elif holder is not None:

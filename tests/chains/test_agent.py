@@ -3,13 +3,20 @@
 import asyncio
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage
+import torch
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
+from langchain_core.tools import tool as as_tool
+from torch.nn.functional import cross_entropy
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from chains import runs
 from chains.agent import Agent, ToolUse
+from chains.chatbot import Chatbot
 from chains.errors import ModelError, UsageError
 from chains.models.fake import FakeChat
+from chains.models.local_chat import LocalChat
+from tests import families
 
 
 def add(a: int, b: int) -> int:
@@ -136,3 +143,52 @@ def test_what_cannot_be_a_tool_or_call_one_is_refused_when_built(scripted, model
 
 def test_without_tools_it_answers():
     assert Agent(FakeChat(["hello"]), []).run("hi") == "hello"
+
+
+@pytest.fixture(scope="module")
+def calculator():
+    """A small local model that was taught two answers by heart: to call `add`, and to say what came back."""
+    torch.manual_seed(0)
+    tok = families.tokenizer("qwen")
+    size = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    end = tok.convert_tokens_to_ids("<|im_end|>")
+    network = LlamaForCausalLM(
+        LlamaConfig(vocab_size=len(tok), max_position_embeddings=2048, eos_token_id=end, pad_token_id=0, **size)
+    )
+    llm = LocalChat(network, tok, temperature=0, max_tokens=120)
+    asked = [HumanMessage("2 + 3?")]
+    call = AIMessage("", tool_calls=[{"name": "add", "args": {"a": 2, "b": 3}, "id": "1"}])
+    came = ToolMessage("5", tool_call_id="1", name="add")
+    says = [
+        (asked, '<tool_call>\n{"name": "add", "arguments": {"a": 2, "b": 3}}\n</tool_call><|im_end|>'),
+        ([*asked, call, came], "It is 5.<|im_end|>"),
+    ]
+    rows = []
+    for messages, text in says:
+        prompt = llm.bind_tools([as_tool(add)]).show(messages).token_ids
+        rows.append((prompt, tok.encode(text, add_special_tokens=False)))
+    width = max(len(prompt) + len(answer) for prompt, answer in rows)
+    ids = torch.tensor([p + a + [0] * (width - len(p) - len(a)) for p, a in rows])
+    labels = torch.tensor([[-100] * len(p) + a + [-100] * (width - len(p) - len(a)) for p, a in rows])
+    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=80)
+    for _ in range(80):
+        logits = network(input_ids=ids).logits[:, :-1]
+        loss = sum(cross_entropy(said, wanted[1:]) for said, wanted in zip(logits, labels, strict=True))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    network.eval()
+    return llm
+
+
+def test_a_local_model_calls_a_tool_and_answers_from_it(calculator):
+    made = Agent(calculator, [add]).invoke("2 + 3?")
+    assert made["calls"] == [ToolUse("add", {"a": 2, "b": 3}, "5", None)]
+    assert made["answer"] == "It is 5."
+    steps = runs.get(runs.recent(1)[0].id).steps
+    assert [step.name for step in steps] == ["model", "add", "model"]
+    assert asyncio.run(Agent(calculator, [add]).ainvoke("2 + 3?"))["answer"] == "It is 5."
+    assert Chatbot(calculator, tools=[add]).ask("2 + 3?").calls[0].result == "5"

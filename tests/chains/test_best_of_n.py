@@ -139,3 +139,9 @@ def test_a_local_model_is_sampled_and_judged_by_similarity():
     assert len({c.text for c in first["outcome"].candidates}) > 1  # a seed each
     assert first == again
     assert first["outcome"].best.score == max(scores_of(first))
+
+
+def test_a_local_judge_gives_nothing_but_a_grade(local):
+    judge = Judge(local(512))
+    scores = [judge.run(question="Sky?", answer=answer) for answer in ("blue", "파란색", "")]
+    assert all(score in range(1, 11) for score in scores)

@@ -157,6 +157,8 @@ def test_it_streams_awaits_is_a_step_and_is_recorded():
     assert whole.invoke("x") == {"question": "x", "route": "hours", "shout": "AT NINE."}
 
 
-def test_a_local_model_chooses(local):
-    router = Router(routes(), by=local(512, max_tokens=6), default="hours")
-    assert router.run("When?") in ("Money back.", "At nine.")
+def test_a_local_model_can_choose_nothing_but_a_name(local):
+    chosen_by = [Router(routes(), by=local(512, seed=seed)) for seed in range(3)]
+    assert {router.invoke("When?")["route"] for router in chosen_by} <= {"refund", "hours"}
+    bound = Router(routes(), by=local(512).bind(stop=["x"]))
+    assert bound.run("언제 열어요?") in ("Money back.", "At nine.")
