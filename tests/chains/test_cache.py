@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from langchain_core.globals import set_llm_cache
+from langchain_core.outputs import Generation
 from langchain_openai import ChatOpenAI
 
 from chains.cache import SampledCache, is_certain
@@ -154,6 +155,14 @@ def test_two_programs_on_one_file_do_not_take_their_own_answers_for_new(tmp_path
     assert left.invoke("x").text == "l1"
     assert [answer.text for answer in (right.invoke("x"), right.invoke("x"))] == ["l1", "r1"]
     assert [left.invoke("x").text for _ in range(2)] == ["r1", "l2"]
+
+
+def test_an_answer_kept_beside_anothers_is_not_ones_own_next_sample(tmp_path):
+    one, two = SampledCache(tmp_path / "c.db"), SampledCache(tmp_path / "c.db")
+    assert one.lookup("p", "m") is two.lookup("p", "m") is None
+    two.update("p", "m", [Generation(text="two's")])
+    one.update("p", "m", [Generation(text="one's")])
+    assert one.lookup("p", "m") is None
 
 
 def test_clear_forgets(kept):

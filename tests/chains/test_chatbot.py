@@ -281,9 +281,12 @@ def test_what_is_beyond_the_budget_is_summarised(model):
         bot.ask(f"q{number}x")
     written = [messages[0].text for messages in llm.asked if "Summary of a conversation" in messages[0].text]
     assert len(written) == 1
+    after = next(asked for asked in llm.asked if "Earlier in our conversation: SUMMARY" in said(asked))
+    assert "q1x" not in said(after)  # what is in the summary is not given a second time
     assert "so far: -" in written[0] and "human: q1x\nai: Q1X" in written[0] and "q4x" not in written[0]
     assert said(llm.asked[-1])[:2] == ["Earlier in our conversation: SUMMARY", "Yes, I remember."]
     assert said(llm.asked[-1])[-1] == "q6x"
+    assert "q1x" not in said(llm.asked[-1])
     assert len(bot.history()) == 12  # nothing that was said is lost
     runs.close()
     again = model("x")

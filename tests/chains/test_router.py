@@ -54,6 +54,10 @@ def test_a_name_within_a_longer_one_is_not_meant():
     assert chosen("I say late hours", ["hours", "late hours"]) == "late hours"
 
 
+def test_the_longer_of_two_names_that_begin_alike_is_meant():
+    assert chosen("I say refund late!", ["refund", "refund late"]) == "refund late"
+
+
 @pytest.mark.parametrize("said", ["", "refund or hours", "other", "refunds"])
 def test_no_name_or_two_is_no_choice(said):
     with pytest.raises(Unchosen, match="one of refund, hours"):

@@ -82,6 +82,9 @@ def test_a_vote_that_the_rest_cannot_change_stops():
     llm, chain = asking(["a", "a", "a", "b"])
     outcome = SelfConsistency(chain, n=5, wave=4, stop_when=0.99).invoke("x")["outcome"]
     assert (len(llm.prompts), outcome.stopped) == (4, "decided")  # 3 to 1, and one to come
+    llm, chain = asking(["a", "a", "b", "b"])
+    SelfConsistency(chain, n=4, wave=2, stop_when=0.99).run("x")
+    assert len(llm.prompts) == 4  # a lead of two with two to come may end in a tie
     llm, chain = asking(["a", "a", "b", "b", "b"])
     assert SelfConsistency(chain, n=5, wave=4, stop_when=0.99).run("x") == "b"
     assert len(llm.prompts) == 5

@@ -99,6 +99,12 @@ def test_refine_carries_the_summary_through_the_parts(model):
     assert [name for text in asked for name in re.findall(r"topic\d+", text)] == [f"topic{n}" for n in range(40)]
 
 
+def test_refine_leaves_room_for_the_summary_so_far(model):
+    llm = model(lambda text: " ".join(["word"] * 30))
+    Summarize(llm, "refine", context=180, max_tokens=30, count=words).run(LONG)
+    assert all(words(messages[-1].text) + 30 <= 180 for messages in llm.asked)
+
+
 def test_stuff_refuses_what_does_not_fit():
     with pytest.raises(
         UsageError, match=r"the text is \d+ tokens long and the model has room for \d+; use method='map_reduce'"
