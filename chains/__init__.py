@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chains import runs as runs
+    from chains.agent import Agent as Agent
+    from chains.best_of_n import BestOfN as BestOfN
+    from chains.cache import SampledCache as SampledCache
     from chains.chatbot import Answer as Answer
     from chains.chatbot import Chatbot as Chatbot
     from chains.citations import Citation as Citation
@@ -18,32 +21,53 @@ if TYPE_CHECKING:
     from chains.errors import UsageError as UsageError
     from chains.errors import WiringError as WiringError
     from chains.few_shot import FewShot as FewShot
+    from chains.judge import Judge as Judge
     from chains.llm_chain import LLMChain as LLMChain
     from chains.models.embeddings import LocalEmbeddings as LocalEmbeddings
     from chains.models.load import load_model as load_model
     from chains.models.local_chat import LocalChat as LocalChat
     from chains.models.scorer import load_scorer as load_scorer
+    from chains.moderation import Moderation as Moderation
+    from chains.partial import PartialParser as PartialParser
     from chains.prompt import Prompt as Prompt
+    from chains.reflect import Reflect as Reflect
     from chains.retrieval_chain import RetrievalChain as RetrievalChain
+    from chains.retry_parser import RetryParser as RetryParser
+    from chains.router import Route as Route
+    from chains.router import Router as Router
+    from chains.self_consistency import SelfConsistency as SelfConsistency
     from chains.sequential import SequentialChain as SequentialChain
     from chains.sequential import SimpleSequentialChain as SimpleSequentialChain
     from chains.steps import named as named
+    from chains.summarize import Summarize as Summarize
 
 _HOMES = {
+    "Agent": "chains.agent",
     "Answer": "chains.chatbot",
+    "BestOfN": "chains.best_of_n",
     "ChaintuneError": "chains.errors",
     "Chatbot": "chains.chatbot",
     "Citation": "chains.citations",
     "FewShot": "chains.few_shot",
+    "Judge": "chains.judge",
     "LLMChain": "chains.llm_chain",
     "LocalChat": "chains.models.local_chat",
     "LocalEmbeddings": "chains.models.embeddings",
     "MachineError": "chains.errors",
     "ModelError": "chains.errors",
+    "Moderation": "chains.moderation",
+    "PartialParser": "chains.partial",
     "Prompt": "chains.prompt",
+    "Reflect": "chains.reflect",
     "RetrievalChain": "chains.retrieval_chain",
+    "RetryParser": "chains.retry_parser",
+    "Route": "chains.router",
+    "Router": "chains.router",
+    "SampledCache": "chains.cache",
+    "SelfConsistency": "chains.self_consistency",
     "SequentialChain": "chains.sequential",
     "SimpleSequentialChain": "chains.sequential",
+    "Summarize": "chains.summarize",
     "TruncatedError": "chains.errors",
     "UsageError": "chains.errors",
     "WiringError": "chains.errors",
@@ -53,20 +77,32 @@ _HOMES = {
 }
 
 __all__ = [
+    "Agent",
     "Answer",
+    "BestOfN",
     "ChaintuneError",
     "Chatbot",
     "Citation",
     "FewShot",
+    "Judge",
     "LLMChain",
     "LocalChat",
     "LocalEmbeddings",
     "MachineError",
     "ModelError",
+    "Moderation",
+    "PartialParser",
     "Prompt",
+    "Reflect",
     "RetrievalChain",
+    "RetryParser",
+    "Route",
+    "Router",
+    "SampledCache",
+    "SelfConsistency",
     "SequentialChain",
     "SimpleSequentialChain",
+    "Summarize",
     "TruncatedError",
     "UsageError",
     "WiringError",

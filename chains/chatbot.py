@@ -4,17 +4,20 @@ bot = Chatbot(llm, retriever=library.as_retriever(), session="u42")
 answer = bot.ask("How long is half-time?")
 answer.text, answer.citations
 bot.feedback(answer.id, rating=+1)
+Chatbot(llm, tools=[add], summarise_after=2000).ask("2 + 3?").calls
 """
 
 import warnings
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 
+from chains import memory
+from chains.agent import Agent, ToolUse
 from chains.chain import Chain
 from chains.chunks import Chunk
 from chains.citations import Citation
@@ -22,29 +25,40 @@ from chains.errors import MachineError, UsageError
 from chains.llm_chain import LLMChain
 from chains.plan import Call, Plan, closing, each
 from chains.prompt import Prompt
+from chains.remembering import Recalled, Remembering
 from chains.retrieval_chain import RetrievalChain
 from chains.runs.conversation import Conversation
 from chains.runs.rating import feedback
 from chains.runs.record import OpenRun
 from chains.steps import Function
+from chains.tokens import context_of
+
+_ENOUGH = 2048  # tokens of context: a model with less has other use for them than rewriting questions
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a chatbot said. `id` names the run, for feedback; `usage` counts tokens where the model does."""
+    """What a chatbot said. `id` names the run, for feedback; `usage` counts tokens where the model does; `calls` are its tools' calls;
+    `notes` say, in the question's language, what did not go as it should have."""
 
     id: str
     text: str
     citations: list[Citation]
     usage: dict[str, int]
+    calls: tuple[ToolUse, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Chatbot(Chain):
     """One conversation. The model is given the latest exchanges: at most `turns` of them and `characters` of text, and of
-    a local model no more than it has room for.
+    a local model no more than it has room for. With `summarise_after` (tokens) it is given all that was said, the older part of it
+    as a summary that the model writes.
 
-    As a chain it takes `question` and makes `answer`, `citations`, `id` and `usage`; `ask` and `stream` are for people. The
-    conversation is the session's, whichever Chatbot names it; questions of a batch are asked one after another.
+    With `tools` it may call them (see Agent). With a `retriever`, `condense` says whether the model first rewrites a follow-up question so
+    that it can be searched for alone; None does so where the model's context is 2048 tokens or more, or not known.
+
+    As a chain it takes `question` and makes `answer`, `citations`, `id`, `usage`, `calls` and `notes`; `ask` and `stream` are for people.
+    The conversation is the session's, whichever Chatbot names it; questions of a batch are asked one after another.
     """
 
     def __init__(
@@ -55,18 +69,22 @@ class Chatbot(Chain):
         system: str | None = None,
         turns: int = 10,
         characters: int = 6000,
+        *,
+        tools: Sequence[Any] = (),
+        max_steps: int = 8,
+        summarise_after: int | None = None,
+        condense: bool | None = None,
     ) -> None:
-        if turns < 0 or characters < 0:
-            raise UsageError(f"turns={turns}, characters={characters} cannot be used; give numbers of at least 0")
         self.session = session
-        self.turns = turns
-        self.characters = characters
         self.last: Answer | None = None
         self.input_keys = ("question",)
-        self.output_keys = ("answer", "citations", "id", "usage")
+        self.output_keys = ("answer", "citations", "id", "usage", "calls", "notes")
         self._conversation = Conversation(session)
-        self._chain = _answering(llm, retriever, system)
-        self._system = {"system": system} if system is not None and retriever is None else {}
+        self._chain = _answering(llm, retriever, system, tools, max_steps)
+        self._system = {"system": system} if system is not None and isinstance(self._chain, LLMChain) else {}
+        self._memory = Remembering(llm, self._conversation, turns, characters, summarise_after)
+        self._condense = condense
+        self._llm = llm
 
     def ask(self, text: str, config: RunnableConfig | None = None) -> Answer:
         """Return the answer to `text`, and remember both."""
@@ -125,8 +143,16 @@ class Chatbot(Chain):
         ]
 
     def clear(self) -> None:
-        """Forget the conversation. What was recorded of its runs stays."""
+        """Forget the conversation and its summary. What was recorded of its runs stays."""
         self._conversation.clear()
+
+    def search(self, text: str, limit: int = 20) -> list[memory.Exchange]:
+        """Return the exchanges of this conversation that hold `text`, newest first."""
+        return memory.search(text, self.session, limit)
+
+    def export(self, path: str | Path) -> None:
+        """Write this conversation as one chat row of JSONL. Raises UsageError where nothing was said yet."""
+        memory.export(path, self.session)
 
     def feedback(
         self, id: str, rating: int | None = None, correction: str | None = None, comment: str | None = None
@@ -140,9 +166,17 @@ class Chatbot(Chain):
         made: list[Any] = []
         for given, config, run in zip(inputs, configs, runs, strict=True):
             run.session = self.session
-            asked = yield Call(Function(partial(self._with_history, kwargs=kwargs), by_name=False), [given], [config])
+            if isinstance(given, Exception):
+                made.append(given)
+                continue
+            try:
+                recalled = yield from self._recall(given["question"], config)
+            except Exception as error:  # of the memory's file: it is this question's result, not its batch's
+                made.append(error)
+                continue
+            asked = yield Call(Function(partial(self._fitting, kwargs=kwargs), by_name=False), [recalled], [config])
             replies = yield Call(self._chain, asked, [config], kwargs, shown=True)
-            made += each(self._remembered, [given], replies, [run])
+            made += each(self._remembered, [given], replies, [run], [recalled])
         return made
 
     def _piece(self, piece: Any) -> dict[str, Any]:
@@ -157,26 +191,29 @@ class Chatbot(Chain):
             raise UsageError(f"the question is {given['question']!r}; ask with a text that is not empty")
         return given
 
-    def _with_history(self, given: Mapping[str, Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        history = self._window()
+    def _recall(self, question: str, config: RunnableConfig) -> Generator[Call, list[Any], Recalled]:
+        (recalled,) = yield from self._memory.recall(question, config)
+        if recalled.history and self._condenses():
+            (recalled,) = yield from self._memory.condense(recalled, config)
+        return recalled
+
+    def _condenses(self) -> bool:
+        if not isinstance(self._chain, RetrievalChain):
+            return False
+        return context_of(self._llm) >= _ENOUGH if self._condense is None else self._condense
+
+    def _fitting(self, recalled: Recalled, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the chain's inputs, with as much of the history as there is room for."""
+        history = recalled.history
         while True:
-            inputs = {"question": given["question"], "history": history, **self._system}
-            if not history or isinstance(self._chain, RetrievalChain) or self._chain.fits(inputs, kwargs):
+            inputs = {"question": recalled.question, "history": history, **self._system}
+            if not history or not isinstance(self._chain, LLMChain) or self._chain.fits(inputs, kwargs):
                 return inputs
             history = history[2:]
 
-    def _window(self) -> list[BaseMessage]:
-        """Return the latest whole exchanges that keep within the bounds, oldest first."""
-        kept: list[BaseMessage] = []
-        room = self.characters
-        for question, answer in reversed(self._conversation.exchanges(self.turns)):
-            room -= len(question) + len(answer)
-            if room < 0:
-                break
-            kept = [HumanMessage(question), AIMessage(answer), *kept]
-        return kept
-
-    def _remembered(self, given: Mapping[str, Any], reply: Mapping[str, Any], run: OpenRun) -> dict[str, Any]:
+    def _remembered(
+        self, given: Mapping[str, Any], reply: Mapping[str, Any], run: OpenRun, recalled: Recalled
+    ) -> dict[str, Any]:
         try:
             self._conversation.add(given["question"], reply["answer"], run.id)
         except MachineError as error:  # the answer is there: losing it too would mend nothing
@@ -186,17 +223,31 @@ class Chatbot(Chain):
             "citations": reply.get("citations", []),
             "id": run.id,
             "usage": dict(run.usage),
+            "calls": reply.get("calls", []),
+            "notes": recalled.notes,
         }
 
 
 def _answering(
-    llm: Runnable[Any, Any], retriever: Runnable[Any, Any] | None, system: str | None
-) -> LLMChain | RetrievalChain:
+    llm: Runnable[Any, Any],
+    retriever: Runnable[Any, Any] | None,
+    system: str | None,
+    tools: Sequence[Any],
+    max_steps: int,
+) -> LLMChain | RetrievalChain | Agent:
+    if retriever is not None and tools:
+        raise UsageError(
+            "a Chatbot takes a retriever or tools; to have both, give the retriever as a tool: langchain_core's create_retriever_tool"
+        )
     if retriever is not None:
         return RetrievalChain(llm=llm, retriever=retriever, system=system)
+    if tools:
+        return Agent(llm, tools, system=system, max_steps=max_steps)
     prompt = Prompt.chat(system=None if system is None else "{system}", history="history", user="{question}")
     return LLMChain(llm=llm, prompt=prompt, output_key="answer")
 
 
 def _answer(made: Mapping[str, Any]) -> Answer:
-    return Answer(made["id"], made["answer"], made["citations"], made["usage"])
+    return Answer(
+        made["id"], made["answer"], made["citations"], made["usage"], tuple(made["calls"]), tuple(made["notes"])
+    )

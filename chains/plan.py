@@ -205,5 +205,7 @@ def _live(call: Call) -> tuple[list[Any], list[RunnableConfig], list[int]]:
 def _placed(call: Call, live: Sequence[int], made: Sequence[Any]) -> list[Any]:
     results = list(call.inputs)
     for place, value in zip(live, made, strict=True):
+        if isinstance(value, BaseException) and not isinstance(value, Exception):
+            raise value  # a cancellation or an interrupt, which langchain_core returns as a result where callbacks listen
         results[place] = value
     return results

@@ -9,7 +9,7 @@ its text is looked at. A Prompt is a langchain_core template; langchain_core's o
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
@@ -41,6 +41,16 @@ def missing_variable(owner: str, needed: Iterable[str], given: Iterable[str]) ->
     near = difflib.get_close_matches(name, given, n=1)
     hint = f"; is {near[0]!r} meant to be {name!r}?" if near else ""
     return UsageError(f"{owner} needs '{name}'; given: {', '.join(given) or 'nothing'}{hint}")
+
+
+def unused_variable(owner: str, known: Sequence[str], given: Iterable[str]) -> UsageError | None:
+    """Return the error for the first of `given` that is not `known`, or None where all are."""
+    name = next((name for name in given if name not in known), None)
+    if name is None:
+        return None
+    return UsageError(
+        f"{owner} does not use '{name}'; its variables: {', '.join(known) or 'none'}{nearest(name, known)}"
+    )
 
 
 class Prompt(BasePromptTemplate[str]):
@@ -94,6 +104,8 @@ class Prompt(BasePromptTemplate[str]):
     def _values(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         if error := missing_variable("the prompt", self.input_variables, given):
             raise error
+        if error := unused_variable("the prompt", self._known(), given):
+            raise error
         return self._merge_partial_and_user_variables(**given) if self.partial_variables else given
 
     def _validate_input(self, inner_input: Any) -> dict[str, Any]:
@@ -102,8 +114,18 @@ class Prompt(BasePromptTemplate[str]):
                 f"the prompt has the variables {', '.join(self.input_variables) or '(none)'}; give a dict of them"
             )
         values = inner_input if isinstance(inner_input, dict) else {self.input_variables[0]: inner_input}
-        self._values(values)
+        known = self._known()
+        values = {
+            name: value for name, value in values.items() if name in known
+        }  # in a pipe other steps' values pass by
+        if error := missing_variable(
+            "the prompt", self.input_variables, inner_input if isinstance(inner_input, dict) else values
+        ):
+            raise error
         return values
+
+    def _known(self) -> list[str]:
+        return [*self.input_variables, *self.optional_variables, *self.partial_variables]
 
     @property
     def _prompt_type(self) -> str:

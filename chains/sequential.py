@@ -8,7 +8,7 @@ A step is a chain, any langchain_core Runnable, or a function (see chains/steps.
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
 
@@ -17,6 +17,9 @@ from chains.errors import ChaintuneError, UsageError, WiringError, nearest
 from chains.plan import Call, Plan, each
 from chains.runs.record import OpenRun
 from chains.steps import Step, as_step, one_value_step
+
+if TYPE_CHECKING:
+    from langchain_core.runnables.graph import Graph
 
 
 class SequentialChain(Chain):
@@ -59,6 +62,17 @@ class SequentialChain(Chain):
             values = each(lambda had, new, step=step: had | {key: new[key] for key in step.output_keys}, values, made)
         return each(lambda value: {key: value[key] for key in self.output_keys}, values)
 
+    def get_graph(self, config: RunnableConfig | None = None) -> "Graph":
+        """Return which step takes whose values, as langchain_core draws it."""
+        from chains.graph import graph_of
+
+        available, rows = list(self.input_keys), []
+        for step in self.steps:
+            taken = _needed(step, dict.fromkeys(available))
+            rows.append((_label(step), step, list(taken)))
+            available += step.output_keys
+        return graph_of(self, rows)
+
     def _piece(self, piece: Any) -> dict[str, Any]:
         shown = [key for key in self.steps[-1].output_keys if key in self.output_keys]
         return {key: piece[key] for key in shown if key in piece}
@@ -88,6 +102,12 @@ class SimpleSequentialChain(Chain):
                 each(partial(_print, number, step), made)
             values = each(lambda new, step=step: new[step.output_keys[0]], made)
         return each(lambda value: {"output": value}, values)
+
+    def get_graph(self, config: RunnableConfig | None = None) -> "Graph":
+        """Return the steps in a line, as langchain_core draws it."""
+        from chains.graph import line_of
+
+        return line_of(self, [(_label(step), step) for step in self.steps])
 
     def _piece(self, piece: Any) -> dict[str, Any]:
         key = self.steps[-1].output_keys[0]

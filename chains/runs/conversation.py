@@ -32,7 +32,24 @@ class Conversation:
             for question, answer in reversed(store.rows(sql, (self.session, limit), private=is_off()))
         ]
 
+    def after(self, place: int) -> list[tuple[int, str, str]]:
+        """Return (place, question, answer) of the exchanges after `place`, oldest first."""
+        sql = "SELECT place, question, answer FROM exchanges WHERE session = ? AND place > ? ORDER BY place"
+        return store.rows(sql, (self.session, place), private=is_off())
+
+    def summary(self) -> tuple[str, int]:
+        """Return the summary of the earlier exchanges and the place of the last one in it; ("", 0) where there is none."""
+        found = store.rows("SELECT text, place FROM summaries WHERE session = ?", (self.session,), private=is_off())
+        return (found[0][0], found[0][1]) if found else ("", 0)
+
+    def summarised(self, text: str, place: int) -> None:
+        """Keep the summary of the exchanges up to `place`, in place of the one before."""
+        with store.transaction(private=is_off()) as db:
+            sql = "INSERT OR REPLACE INTO summaries (session, text, place, at) VALUES (?,?,?,?)"
+            db.execute(sql, (self.session, clean(text), place, time.time()))
+
     def clear(self) -> None:
-        """Forget every exchange. The runs that made them stay in the record."""
+        """Forget every exchange, and their summary. The runs that made them stay in the record."""
         with store.transaction(private=is_off()) as db:
             db.execute("DELETE FROM exchanges WHERE session = ?", (self.session,))
+            db.execute("DELETE FROM summaries WHERE session = ?", (self.session,))

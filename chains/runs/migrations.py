@@ -59,4 +59,15 @@ def _threads(db: apsw.Connection) -> None:
     """)
 
 
-MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first, _threads]
+def _summaries(db: apsw.Connection) -> None:
+    db.execute("""
+        CREATE TABLE summaries (
+            session TEXT PRIMARY KEY,
+            text TEXT NOT NULL,
+            place INTEGER NOT NULL,  -- the last exchange that is in it
+            at REAL NOT NULL
+        )
+    """)
+
+
+MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first, _threads, _summaries]

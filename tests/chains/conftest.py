@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import torch
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel
@@ -98,3 +99,60 @@ class Listener(BaseCallbackHandler):
 @pytest.fixture
 def listener():
     return Listener()
+
+
+class Scripted(BaseChatModel):
+    """Answers a script of texts and tool calls (name, args), and keeps what it was asked and offered."""
+
+    script: list
+    asked: list = Field(default_factory=list)
+    offered: list = Field(default_factory=list)
+
+    def bind_tools(self, tools, **kwargs):
+        return self.bind(tools=[one.name for one in tools])
+
+    def _generate(self, messages, stop=None, run_manager=None, **kwargs):
+        self.offered.append(kwargs.get("tools"))
+        said = self.script[len(self.asked) % len(self.script)]
+        self.asked.append(list(messages))
+        calls = said if isinstance(said, list) else []
+        message = AIMessage(
+            "" if calls else said,
+            tool_calls=[
+                {"name": name, "args": args, "id": f"call{len(self.asked)}.{n}"} for n, (name, args) in enumerate(calls)
+            ],
+            usage_metadata={"input_tokens": 10, "output_tokens": 2, "total_tokens": 12},
+        )
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    @property
+    def _llm_type(self):
+        return "scripted"
+
+
+@pytest.fixture
+def scripted():
+    """A maker of models with a script of texts and tool calls."""
+    return lambda script: Scripted(script=script)
+
+
+@pytest.fixture
+def local():
+    """A maker of local models with random weights and a context as long as asked for."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from chains.models.local_chat import LocalChat
+    from tests import tiny
+
+    def make(context, **settings):
+        ends = {
+            "bos_token_id": None,
+            "eos_token_id": tiny.words().eos_token_id,
+            "pad_token_id": tiny.words().pad_token_id,
+        }
+        torch.manual_seed(0)
+        sizes = {"vocab_size": len(tiny.words()), "n_positions": context, "n_embd": 32, "n_layer": 2, "n_head": 4}
+        model = GPT2LMHeadModel(GPT2Config(**sizes, **ends, initializer_range=0.4)).eval()
+        return LocalChat(model, tiny.words(), **{"seed": 1, "max_tokens": 8, **settings})
+
+    return make

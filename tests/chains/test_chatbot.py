@@ -121,7 +121,7 @@ def test_without_passages_the_stream_says_so(model, shelf):
 
 
 def test_async_asks_the_same(model, shelf):
-    bot = Chatbot(model("It opens at nine."), retriever=shelf(PASSAGE))
+    bot = Chatbot(model("It opens at nine."), retriever=shelf(PASSAGE), condense=False)
 
     async def both():
         pieces = [piece async for piece in bot.astream("When?")]
@@ -221,3 +221,135 @@ def test_bots_of_one_session_share_the_conversation(model):
         second.ask("b")
     assert first.history() == second.history()
     assert len(first.history()) == 4
+
+
+def test_a_follow_up_is_searched_for_as_a_question_that_stands_alone(model, shelf):
+    llm = model(lambda text: "When does the tea room open?" if "Next question" in text else "At nine.")
+    found = shelf(PASSAGE)
+    bot = Chatbot(llm, retriever=found, session="f")
+    bot.ask("Tell me of the tea room.")
+    answer = bot.ask("When does it open?")
+    assert found.asked == [
+        "Tell me of the tea room.",
+        "When does the tea room open?",
+    ]  # the first has nothing to follow
+    asked = next(messages[0].text for messages in llm.asked if "Next question" in messages[0].text)
+    assert "human: Tell me of the tea room.\nai: At nine.\n\nNext question: When does it open?" in asked
+    assert answer.notes == ()
+    assert bot.history()[2]["content"] == "When does it open?"  # what the person said is what is remembered
+    assert runs.get(answer.id).steps[0].name == "standalone"
+
+
+@pytest.mark.parametrize(
+    ("question", "said", "note"),
+    [
+        ("When?", " ", "The model did not rewrite the question (its answer was empty); it was searched for as it is."),
+        ("언제 열어요?", "", "모델이 질문을 고쳐 쓰지 못해 (답이 비어 있음) 질문 그대로 찾았습니다."),
+    ],
+)
+def test_an_empty_rewrite_leaves_the_question_with_a_note(model, shelf, question, said, note):
+    llm = model(lambda text: said if "Next question" in text or "다음 질문" in text else "At nine.")
+    found = shelf(PASSAGE)
+    bot = Chatbot(llm, retriever=found)
+    bot.ask("Tell me.")
+    assert bot.ask(question).notes == (note,)
+    assert found.asked[1] == question
+
+
+def test_condensing_is_left_out_where_it_is_not_wanted_or_the_context_is_small(model, shelf):
+    found = shelf(PASSAGE)
+    for number, (context, settings) in enumerate([(4096, {"condense": False}), (512, {}), (512, {"condense": True})]):
+        llm = model("rewritten")
+        object.__setattr__(llm, "engine", SimpleNamespace(context=context))
+        object.__setattr__(llm, "max_tokens", 10)
+        object.__setattr__(llm, "get_num_tokens_from_messages", lambda messages: 1)
+        bot = Chatbot(llm, retriever=found, session=str(number), **settings)
+        bot.ask("one")
+        bot.ask("two")
+    assert found.asked == ["one", "two", "one", "two", "one", "rewritten"]
+
+
+def long_talk(llm, **settings):
+    """A bot whose exchanges are 6 bytes, 2 tokens each by the rule for models that are not here."""
+    return Chatbot(llm, **{"summarise_after": 8, **settings})
+
+
+def test_what_is_beyond_the_budget_is_summarised(model):
+    llm = model(lambda text: "SUMMARY" if "Summary of a conversation" in text else text.upper())
+    bot = long_talk(llm, session="s")
+    for number in range(1, 7):
+        bot.ask(f"q{number}x")
+    written = [messages[0].text for messages in llm.asked if "Summary of a conversation" in messages[0].text]
+    assert len(written) == 1
+    after = next(asked for asked in llm.asked if "Earlier in our conversation: SUMMARY" in said(asked))
+    assert "q1x" not in said(after)  # what is in the summary is not given a second time
+    assert "so far: -" in written[0] and "human: q1x\nai: Q1X" in written[0] and "q4x" not in written[0]
+    assert said(llm.asked[-1])[:2] == ["Earlier in our conversation: SUMMARY", "Yes, I remember."]
+    assert said(llm.asked[-1])[-1] == "q6x"
+    assert "q1x" not in said(llm.asked[-1])
+    assert len(bot.history()) == 12  # nothing that was said is lost
+    runs.close()
+    again = model("x")
+    long_talk(again, session="s").ask("q7x")
+    assert "Earlier in our conversation: SUMMARY" in said(again.asked[0])
+
+
+def test_a_summary_grows_out_of_the_one_before(model):
+    llm = model(lambda text: f"S{len(llm.asked)}" if "Summary of" in text else "A")
+    bot = long_talk(llm, summarise_after=4)
+    for number in range(9):
+        bot.ask(f"question {number}")
+    written = [messages[0].text for messages in llm.asked if "Summary of a conversation" in messages[0].text]
+    assert len(written) > 1
+    assert "so far: S" in written[1]
+    everything = " ".join(written)
+    assert [everything.count(f"question {number}\n") for number in range(7)] == [1] * 7  # each once
+
+
+def test_a_summary_that_fails_is_noted_and_the_latest_is_used(model):
+    llm = model(lambda text: " " if "Summary of" in text else "A")
+    bot = long_talk(llm, turns=1)
+    for number in range(6):
+        answer = bot.ask(f"question {number}")
+    assert answer.notes[0].startswith("The earlier conversation could not be summarised (its answer was empty)")
+    assert said(llm.asked[-1]) == ["question 4", "A", "question 5"]
+
+
+def test_clear_forgets_the_summary_too(model):
+    llm = model(lambda text: "SUMMARY" if "Summary of" in text else "A")
+    bot = long_talk(llm)
+    for number in range(6):
+        bot.ask(f"question {number}")
+    bot.clear()
+    bot.ask("new")
+    assert said(llm.asked[-1]) == ["new"]
+
+
+def test_a_budget_of_no_use_is_refused(model):
+    with pytest.raises(UsageError, match="summarise_after=1 cannot be used"):
+        Chatbot(model(), summarise_after=1)
+
+
+def add(a: int, b: int) -> int:
+    """Add."""
+    return a + b
+
+
+def test_tools_are_called_and_remembered_as_the_answer(scripted):
+    llm = scripted([[("add", {"a": 2, "b": 3})], "It is 5.", "Yes."])
+    bot = Chatbot(llm, tools=[add], system="S")
+    answer = bot.ask("2 + 3?")
+    assert (answer.text, answer.calls[0].result, answer.usage["total_tokens"]) == ("It is 5.", "5", 24)
+    assert "".join(bot.stream("Sure?")) == "Yes."
+    assert said(llm.asked[2]) == ["S", "2 + 3?", "It is 5.", "Sure?"]
+    with pytest.raises(UsageError, match="a retriever or tools"):
+        Chatbot(llm, retriever=RunnableLambda(lambda q: []), tools=[add])
+
+
+def test_a_local_model_remembers_by_summary_and_searches_by_rewriting(local, shelf):
+    llm = local(2048, max_tokens=12)
+    bot = Chatbot(llm, retriever=shelf(PASSAGE), summarise_after=30, condense=True)
+    for question in ("When does it open?", "And on Sunday?", "몇 시에 닫아요?"):
+        answer = bot.ask(question)
+    steps = [step.name for step in runs.get(answer.id).steps]
+    assert "standalone" in steps and "RetrievalChain" in steps

@@ -87,3 +87,15 @@ def test_a_prompt_goes_into_a_pipe(model):
 def test_what_is_no_text_is_refused():
     with pytest.raises(UsageError, match="not list"):
         Prompt(["a"])
+
+
+def test_a_value_that_nothing_uses_is_named_with_the_near_one():
+    with pytest.raises(UsageError, match="does not use 'stile'; its variables: city, style; did you mean 'style'"):
+        Prompt("{city} {style}").format(city="Paris", style="plain", stile="x")
+    with pytest.raises(UsageError, match="does not use 'city'; its variables: none"):
+        Prompt("Hello").format(city="Paris")
+    assert Prompt("{a} {b}").partial(a="1").format(a="2", b="3") == "2 3"  # what partial filled may be given anew
+
+
+def test_in_a_pipe_the_values_of_other_steps_pass_by():
+    assert Prompt("{city}").invoke({"city": "Paris", "style": "plain"}).to_string() == "Paris"

@@ -7,9 +7,10 @@ import sys
 import chains
 
 NAMES = [
-    "Answer", "ChaintuneError", "Chatbot", "Citation", "FewShot", "LLMChain", "LocalChat", "LocalEmbeddings", "MachineError", "ModelError",
-    "Prompt", "RetrievalChain", "SequentialChain", "SimpleSequentialChain", "TruncatedError", "UsageError", "WiringError", "load_model", "load_scorer", "named",
-    "runs",
+    "Agent", "Answer", "BestOfN", "ChaintuneError", "Chatbot", "Citation", "FewShot", "Judge", "LLMChain", "LocalChat", "LocalEmbeddings",
+    "MachineError", "ModelError", "Moderation", "PartialParser", "Prompt", "Reflect", "RetrievalChain", "RetryParser", "Route", "Router",
+    "SampledCache", "SelfConsistency", "SequentialChain", "SimpleSequentialChain", "Summarize", "TruncatedError", "UsageError",
+    "WiringError", "load_model", "load_scorer", "named", "runs",
 ]  # fmt: skip
 
 
