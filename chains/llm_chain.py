@@ -85,8 +85,7 @@ class LLMChain(Chain):
         return self._parser is None and not self.verbose and quiet.has_replies(self.llm, kwargs)
 
     def _one(self, given: Mapping[str, Any], run: OpenRun, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        taken = (*self.input_keys, *self.optional_keys)
-        messages = self.prompt.format_prompt(**{key: given[key] for key in taken if key in given}).to_messages()
+        messages = self._prompt_value(given).to_messages()
         run.messages = chat_rows(messages)
         reply = quiet.reply(self.llm, messages, kwargs)
         note_reply(run, self.llm, kwargs, reply)

@@ -92,7 +92,11 @@ def stream(plan: Plan, unheard: bool = False) -> Iterator[Any]:
             continue
         whole: list[Any] = []
         try:
-            pieces = quiet.stream(call.runnable, call.inputs[0], call.configs[0], call.kwargs) if unheard else None
+            pieces = (
+                quiet.stream(call.runnable, call.inputs[0], call.configs[0], call.kwargs)
+                if unheard and not _heard(call.configs)
+                else None
+            )
             said = _kept(pieces or call.runnable.stream(call.inputs[0], call.configs[0], **call.kwargs), whole)
             yield from said if call.through is None else call.through.transform(said, call.configs[0])
             results = [_total(whole)]
@@ -170,7 +174,7 @@ def _perform(call: Call, unheard: bool) -> list[Any]:
     inputs, configs, live = _live(call)
     if not inputs:
         return list(call.inputs)
-    made = quiet.batch(call.runnable, inputs, configs, call.kwargs) if unheard else None
+    made = quiet.batch(call.runnable, inputs, configs, call.kwargs) if unheard and not _heard(configs) else None
     if made is None and len(inputs) == 1:
         try:
             made = [call.runnable.invoke(inputs[0], configs[0], **call.kwargs)]
@@ -185,7 +189,7 @@ async def _aperform(call: Call, unheard: bool) -> list[Any]:
     inputs, configs, live = _live(call)
     if not inputs:
         return list(call.inputs)
-    made = await quiet.abatch(call.runnable, inputs, configs, call.kwargs) if unheard else None
+    made = await quiet.abatch(call.runnable, inputs, configs, call.kwargs) if unheard and not _heard(configs) else None
     if made is None and len(inputs) == 1:
         try:
             made = [await call.runnable.ainvoke(inputs[0], configs[0], **call.kwargs)]
@@ -194,6 +198,11 @@ async def _aperform(call: Call, unheard: bool) -> list[Any]:
     elif made is None:
         made = await call.runnable.abatch(inputs, configs, return_exceptions=True, **call.kwargs)
     return _placed(call, live, made)
+
+
+def _heard(configs: Sequence[RunnableConfig]) -> bool:
+    """Say whether a plan gave the call callbacks of its own."""
+    return any(config.get("callbacks") for config in configs)
 
 
 def _live(call: Call) -> tuple[list[Any], list[RunnableConfig], list[int]]:

@@ -44,7 +44,7 @@ class Block:
     """(R, n): where in its slot each goes."""
     before: torch.Tensor
     """(R, 1): the tokens of each row's path."""
-    groups: list[tuple[torch.Tensor | None, Part, int]]
+    groups: Sequence[tuple[torch.Tensor | None, Part, int]]
     """The pieces of the rows' paths: which rows (None: all), the piece, and the position of its first token."""
     seen: int
     """How many of a slot's tokens any row sees."""

@@ -107,13 +107,6 @@ def test_instructions_from_the_shipped_seeds(tmp_path, capsys):
     assert "1줄" in capsys.readouterr().out
 
 
-def test_settings_that_a_model_does_not_take_are_named(tmp_path, capsys):
-    answers = ["9. Describe how bread is baked at home.", "No", "Example 1\nOutput: Bake."]
-    out = tmp_path / "o.jsonl"
-    assert call("instruct", "--n", 1, "--model", script(tmp_path, *answers), "--out", out, "--lang", "en") == 0
-    assert "the model takes no frequency_penalty, presence_penalty; it was asked without" in capsys.readouterr().err
-
-
 def test_answers_are_sampled_then_judged(tmp_path, prompts, capsys):
     unranked, out = tmp_path / "u.jsonl", tmp_path / "r.jsonl"
     assert call("rank", prompts, "--k", 2, "--model", "fake:a|b", "--out", unranked, "--json") == 0

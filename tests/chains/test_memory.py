@@ -42,7 +42,7 @@ def test_export_is_what_tuning_reads(talked, tmp_path):
     rows = memory.export(tmp_path / "chats.jsonl")
     assert [json.loads(line) for line in (tmp_path / "chats.jsonl").read_text().splitlines()] == rows
     assert [len(row["messages"]) for row in rows] == [4, 2]
-    assert formats.check(tmp_path / "chats.jsonl").good
+    assert {finding.rule for finding in formats.check(tmp_path / "chats.jsonl").findings} == {"too-few-rows"}
     assert memory.export(session="b")[0]["messages"][0] == {"role": "user", "content": "What of 100%?"}
 
 

@@ -51,7 +51,7 @@ def test_a_correction_is_better_than_the_answer(tmp_path):
     assert [message["role"] for message in row["input"]["messages"]] == ["system", "user"]
     assert [output["messages"][0]["content"] for output in row["outputs"]] == ["Right.", "wrong"]
     assert json.loads(path.read_text()) == row
-    assert formats.check(path).good
+    assert {finding.rule for finding in formats.check(path).findings} == {"too-few-rows"}
 
 
 def test_no_pairs_is_said_where_a_file_is_asked_for(tmp_path):

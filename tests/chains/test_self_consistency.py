@@ -184,7 +184,7 @@ def test_pairs_are_rankings_that_tuning_reads(tmp_path):
     path = tmp_path / "pairs.jsonl"
     formats.write(path, pairs)
     report = formats.check(path)
-    assert (report.format, report.good) == ("rankings", True)
+    assert (report.format, {finding.rule for finding in report.findings}) == ("rankings", {"too-few-rows"})
 
 
 def test_samples_whose_last_prompt_differs_are_not_paired():

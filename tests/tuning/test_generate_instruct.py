@@ -199,7 +199,7 @@ def test_self_instruct_from_seeds_to_rows(tmp_path):
         ["Decide if the animal can fly.\n\nA sparrow", "yes"],
         ["Decide if the animal can fly.\n\nA mole", "no"],
     ]
-    assert asker.left_out == {"presence_penalty", "frequency_penalty"} and len(asker.llm.prompts) == 5
+    assert asker.left_out == set() and len(asker.llm.prompts) == 5
 
 
 def test_what_is_near_a_seed_is_refused(tmp_path):
