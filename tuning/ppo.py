@@ -7,8 +7,9 @@ the value model starts as the reward model. Dropout is off in all four.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from tuning.configs import check
 from tuning.forward import state_values
 from tuning.optimizer import Optimizer
 from tuning.rollout import Answers, Trajectory, action_logps_and_entropy, judge, sample
+from tuning.sft import demonstration_loss
 
 __all__ = ["Config", "train"]
 
@@ -60,8 +62,7 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
         )
     prompts = _prompt_ids(start.tokenizer, min(start.context, reward.context), messages, config)
     models = _models(start, reward, config)
-    window = min(PTX_WINDOW, start.context)
-    corpus = _ptx_stream(config, start.tokenizer, window)
+    mix = _ptx(config, start.tokenizer, start.context)
     state = loop.State(
         {"policy": models.policy, "value": models.value},
         {"policy": models.policy_optimizer, "value": models.value_optimizer},
@@ -82,7 +83,7 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
         for number, places in enumerate(_minibatches(config, i)):
             few = seen.at(places)
             width = few.answers.mask.shape[1]
-            ptx = _ptx_batch(corpus, window, config, i * 1000 + number)
+            ptx = partial(mix, i * 1000 + number) if mix else None
             learned.append(_learn(models, few, advantages[places, :width], returns[places, :width], ptx, warm, config))
         models.engine.weights_changed()
         state.numbers["beta"] = adapted(beta, seen.kl.mean().item(), config)
@@ -97,7 +98,7 @@ def _learn(
     few: Trajectory,
     advantages: torch.Tensor,
     returns: torch.Tensor,
-    ptx: torch.Tensor | None,
+    ptx: Callable[[Any], torch.Tensor] | None,
     warm: float,
     config: Config,
 ) -> loop.Metrics:
@@ -107,7 +108,7 @@ def _learn(
     policy_loss = losses.policy_loss(logps, few.logps, advantages, mask, config.clip_range)
     policy_loss.backward()
     if ptx is not None:
-        (config.ptx_coefficient * pretrain.next_token_loss(models.policy, ptx)).backward()
+        (config.ptx_coefficient * ptx(models.policy)).backward()
     norm = models.policy_optimizer.update(config.learning_rate * warm)
     values = state_values(models.value, few.answers.ids, mask)
     value_loss = losses.value_loss(values, few.values, returns, mask, config.value_clip_range)
@@ -242,17 +243,30 @@ def _warmup(i: int, iterations: int) -> float:
     return 1.0 if i >= iterations else 0.1 + 0.9 * i / iterations
 
 
-def _ptx_stream(config: Config, tokenizer: Any, window: int) -> torch.Tensor | None:
+def _ptx(config: Config, tokenizer: Any, context: int) -> Callable[[int, Any], torch.Tensor] | None:
+    """Return what gives the mixed-in loss of a minibatch, by its number and the policy; None where nothing is mixed in.
+
+    A file of text is InstructGPT's pretraining mix. A file of chat rows is the same for a model that was only ever taught by
+    demonstrations: what it was shown is what PPO must not make it forget.
+    """
     if config.ptx is None:
         return None
+    if config.ptx.endswith((".jsonl", ".jsonl.gz")):
+        shown = encode.examples(tokenizer, formats.read_chat(config.ptx), config.ptx, context)
+        return lambda number, policy: demonstration_loss(
+            policy, [shown[i] for i in _places(len(shown), config, number)]
+        )
+    window = min(PTX_WINDOW, context)
     stream = pretrain.token_stream(pretrain.documents(config.ptx), tokenizer)
     if len(stream) <= window:
         raise UsageError(f"{config.ptx} holds {len(stream)} tokens; the pretraining mix needs more than {window}")
-    return stream
+    seed = config.seed * 1_000_003
+    return lambda number, policy: pretrain.next_token_loss(
+        policy, pretrain.windows(stream, config.minibatch_size, window, seed + number)
+    )
 
 
-def _ptx_batch(corpus: torch.Tensor | None, window: int, config: Config, number: int) -> torch.Tensor | None:
-    """Return as many windows of pretraining text as the minibatch has answers, `window` tokens each."""
-    if corpus is None:
-        return None
-    return pretrain.windows(corpus, config.minibatch_size, window, config.seed * 1_000_003 + number)
+def _places(rows: int, config: Config, number: int) -> list[int]:
+    """Return which rows a minibatch mixes in: as many as it has answers, drawn afresh for each."""
+    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
+    return torch.randint(rows, (config.minibatch_size,), generator=generator).tolist()

@@ -135,6 +135,8 @@ def reinforced(name: str, reward_name: str, files: Files, sizes: Sizes, seed: in
         max_tokens=MAX_TOKENS,
         learning_rate=1e-4,
         kl_coefficient=2.0,
+        ptx=str(files.demonstrations),  # what it was shown stays: PPO-ptx, with demonstrations for the pretraining text
+        ptx_coefficient=1.0,
         gae_lambda=0.5,  # the label is at the end of an answer: what came before it gets less of the credit
         warmup_iterations=3,
         seed=seed,

@@ -13,7 +13,7 @@ from chains.models import registry
 from chains.models.engine import Engine
 from chains.models.scorer import Scorer, load_scorer
 from tests import tiny
-from tuning import base, encode, losses, ppo, reward, rollout, sft, tokenizer
+from tuning import base, encode, formats, losses, ppo, reward, rollout, sft, tokenizer
 from tuning.optimizer import Optimizer
 
 QUESTIONS = ["yes?", "no?", "maybe?", "What colour is the sky?", "공은 무슨 색인가요?"]
@@ -292,6 +292,20 @@ def test_pretraining_text_changes_the_result_by_its_weight(config, tmp_path):
     assert list(mixed.meta["data"]) == [config.prompts, str(text)]
     nothing = ppo.train(dataclasses.replace(brief, ptx=str(text), ptx_coefficient=0.0))
     assert weights(nothing) == weights(plain)
+
+
+def test_demonstrations_that_are_mixed_in_are_not_forgotten(config, tmp_path):
+    """Their loss after PPO is lower with the mix than without, and the mix weighs what it is given."""
+    path = tiny.write(tmp_path / "shown.jsonl", [tiny.chat(question, "yes no") for question in QUESTIONS])
+    brief = dataclasses.replace(config, iterations=3, learning_rate=1e-3)
+    rows = encode.examples(tiny.words(), formats.read_chat(path), path)
+    losses_of = {}
+    for weight in (None, 0.0, 2.0):
+        given = {} if weight is None else {"ptx": path, "ptx_coefficient": weight}
+        made = base.load(ppo.train(dataclasses.replace(brief, **given)).name)
+        losses_of[weight] = sft.mean_loss(made.model, rows)
+    assert losses_of[0.0] == losses_of[None]
+    assert losses_of[2.0] < losses_of[None] - 0.01
 
 
 @pytest.mark.parametrize(
