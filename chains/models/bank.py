@@ -29,8 +29,8 @@ class Bank:
         """Give a row the next slot; it reads first."""
         self.rows.append(row)
 
-    def reserve(self, row: Row, tokens: int) -> None:
-        """Make room for so many tokens of a row."""
+    def reserve(self, tokens: int) -> None:
+        """Make room for so many tokens in a slot."""
         self.slots.ensure(len(self.rows), tokens)
 
     def ready(self, row: Row) -> None:

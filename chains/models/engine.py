@@ -128,14 +128,12 @@ class Engine:
     def stream(self, request: Request) -> Iterator[str | Completion]:
         """Yield the answer's text as it becomes certain, then the Completion. Leaving the loop early cancels the request."""
         heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        ticket, text = self._listened(request, heard.put)
+        ticket, said = self._listened(request, heard.put)
+        item = None
         try:
-            while not isinstance(item := heard.get(), Future):
-                if piece := text(item):
-                    yield piece
-            if rest := text(None):
-                yield rest
-            yield item.result()
+            while not isinstance(item, Future):
+                item = heard.get()
+                yield from said(item)
         finally:
             if not ticket.future.done():
                 ticket.cancel()
@@ -144,14 +142,13 @@ class Engine:
         """Yield what `stream` yields, awaiting; no thread waits meanwhile."""
         heard: asyncio.Queue[Any] = asyncio.Queue()
         loop = asyncio.get_running_loop()
-        ticket, text = self._listened(request, lambda item: _tell(loop, heard, item))
+        ticket, said = self._listened(request, lambda item: _tell(loop, heard, item))
+        item = None
         try:
-            while not isinstance(item := await heard.get(), Future):
-                if piece := text(item):
+            while not isinstance(item, Future):
+                item = await heard.get()
+                for piece in said(item):
                     yield piece
-            if rest := text(None):
-                yield rest
-            yield item.result()
         finally:
             if not ticket.future.done():
                 ticket.cancel()
@@ -227,20 +224,23 @@ class Engine:
 
     def _listened(
         self, request: Request, hear: Callable[[Any], None]
-    ) -> tuple[Ticket, Callable[[int | str | None], str]]:
-        """Ask for a request whose progress is heard: tokens or text, and its future at the end; return what makes text of them."""
+    ) -> tuple[Ticket, Callable[[Any], Iterator[str | Completion]]]:
+        """Ask for a request whose progress is heard: tokens or text, and its future at the end; return what yields their text."""
         row = self._row(0, request, keep=True)
         row.listener = hear
         row.future.add_done_callback(hear)
         self._enter([row])
         watch = TextStream(self.tokenizer)
 
-        def text(item: int | str | None) -> str:
-            if item is None:
-                return watch.finish()
-            return item if isinstance(item, str) else watch.add(item)
+        def said(item: Any) -> Iterator[str | Completion]:
+            ended = isinstance(item, Future)
+            piece = watch.finish() if ended else item if isinstance(item, str) else watch.add(item)
+            if piece:
+                yield piece
+            if ended:
+                yield item.result()
 
-        return Ticket(self, row), text
+        return Ticket(self, row), said
 
     def _wake(self) -> None:
         with self._state:

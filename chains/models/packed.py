@@ -1,10 +1,10 @@
 """A forward over many sequences at once with no padding: the tokens of all of them in one row, attention for each over what is its own.
 
 It is an attention function in transformers' AttentionInterface, so the model's own code runs unchanged; a model that does not hand its
-attention over is found out by `serves`, and generates through `plain`. Rows that read a prompt attend one after the other; rows that
-decode attend together, a shared prefix as one product for all that share it, and the pieces are joined by their log-sum-exp (the online
-softmax of arXiv 2205.14135, section 3.1). Shapes: N tokens in the step, A decoding rows, H heads, KH key heads, G = H / KH, D head width,
-T own tokens so far.
+attention over is found out by `serves`, and generates through `plain_runner`. Rows that are about as long attend side by side, a shared
+prefix as one product for all that share it, and the pieces are joined by their sums of exponentials (the online softmax of arXiv
+2205.14135, section 3.1). Shapes: N tokens in the step, R rows of a block, n tokens of each, H heads, KH key heads, G = H / KH, D head
+width, T tokens of a slot.
 """
 
 import threading

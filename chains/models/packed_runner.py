@@ -51,7 +51,7 @@ class PackedRunner:
             row.path = path
         bank = self._enter_bank(row)
         if path and not row.path:
-            bank.reserve(row, length)
+            bank.reserve(length)
             bank.slots.fill(bank.rows.index(row), path)
             row.own = length
         return None
@@ -111,7 +111,7 @@ class PackedRunner:
         if isinstance(reader, Fill):
             return reader.segment.slots, 0
         bank = self._bank_of[id(reader)]
-        bank.reserve(reader, reader.own + count)
+        bank.reserve(reader.own + count)
         return bank.slots, bank.rows.index(reader)
 
     def _runs(self, decoding: list[Row]) -> Iterator[tuple[Bank, int, int]]:

@@ -63,7 +63,6 @@ class Row:
         self.finish: str | None = None
         self._ends = frozenset() if request.sampling.ignore_ends else ends
         self._tokenizer = tokenizer
-        self._matcher = matcher
         self._said: list[Chosen] = []
         self._pieces: list[str] = []
         self._watch = TextStream(tokenizer, request.sampling.stop) if request.sampling.stop else None
