@@ -40,18 +40,18 @@ def write_prompts(path: Path, asked: Sequence[Question]) -> int:
 def demonstrations(groups: Groups, passage: dict[str, Document]) -> list[formats.Row]:
     """Return the rows that SFT learns from, as several labelers might write them.
 
-    Each question once, its answer with its article's label or, as often, without; and of each fact one question with the article above
-    it, as the retrieval chain asks, and one in JSON. Every fact has as many labelled answers as any other: were one more often labelled,
-    PPO, which is paid for labels, would learn to say that fact.
+    Each question twice, its answer with its article's label and without; and of each fact two questions with the article above them, as
+    the retrieval chain asks, and two in JSON. Every question has the label as often as any other: PPO, which is paid for labels, would
+    else learn to say what is labelled more often, whatever was asked.
     """
     rows = []
     for place, question in enumerate(groups.demonstrations):
         labelled = f"{question.answer} {question.label}"
-        rows.append(question.row(labelled if place % 2 else question.answer))
-        if place % SHOWN == 0:
+        rows += [question.row(question.answer), question.row(labelled)]
+        if place % SHOWN < 2:
             asked = RAG_PROMPT.format(passages=as_text([passage[article_key(question)]]), question=question.text)
             rows.append(formats.chat_row(asked, labelled))
-        if place % SHOWN == 1:
+        elif place % SHOWN < 4:
             said = json.dumps({"answer": question.answer, "rule": question.rule}, ensure_ascii=False)
             rows.append(formats.chat_row(JSON_PROMPT.format(question=question.text), said))
     return rows

@@ -19,7 +19,7 @@ import torch
 from transformers import AttentionInterface
 
 from chains.errors import ModelError
-from chains.models import adapters, linear
+from chains.models import adapters, decode, linear
 from chains.models.kv import Part, Segment, Slots
 
 NAME = "chaintune_packed"
@@ -161,7 +161,10 @@ def _attention(
     how = _How(scaling or query.shape[-1] ** -0.5, sliding_window, softcap)
     out = query.new_zeros(query.shape[2], query.shape[1], value.shape[3])  # (N, H, Dv)
     for block in packed_step.blocks:
-        out[block.tokens] = _attend_block(module.layer_idx, query[0], key[0], value[0], block, how)
+        if block.tokens.shape[1] == 1 and decode.fits(query, value):
+            _decode_block(module.layer_idx, query[0], key[0], value[0], block, how, out)
+        else:
+            out[block.tokens] = _attend_block(module.layer_idx, query[0], key[0], value[0], block, how)
     return out[None], None
 
 
@@ -212,18 +215,15 @@ def _piece(scores: torch.Tensor, value: torch.Tensor) -> _Piece:
     return _Piece(torch.matmul(weights.to(value.dtype), value), weights.sum(dim=-1), peak[..., 0])
 
 
-def _join(pieces: Sequence[_Piece]) -> torch.Tensor:
-    """Return the attention over all pieces together: each by its share of the sum of exponentials."""
+def _merge(pieces: Sequence[_Piece]) -> _Piece:
+    """Return the pieces as one."""
     peak = pieces[0].peak
     for piece in pieces[1:]:
         peak = torch.maximum(peak, piece.peak)
     scales = [(piece.peak - peak).exp_() for piece in pieces]
+    out = sum(piece.out * scale[..., None] for piece, scale in zip(pieces, scales, strict=True))
     total = sum(piece.total * scale for piece, scale in zip(pieces, scales, strict=True))
-    shares = [scale / total for scale in scales]
-    out = pieces[0].out * shares[0][..., None]
-    for piece, share in zip(pieces[1:], shares[1:], strict=True):
-        out += piece.out * share[..., None]
-    return out
+    return _Piece(torch.as_tensor(out), torch.as_tensor(total), peak)
 
 
 def _attend_block(
@@ -244,10 +244,25 @@ def _attend_block(
     if block.groups:
         pieces = [_piece(scores, block.mine(values))]
         pieces += [_shared(layer, asked, block, group, how) for group in block.groups]
-        out = _join(pieces).to(value.dtype)
+        whole = _merge(pieces)
+        out = (whole.out / whole.total[..., None]).to(value.dtype)
     else:
         out = _attend(scores, block.mine(values))
     return out.view(rows, heads, n, -1).transpose(1, 2)
+
+
+def _decode_block(
+    layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, block: Block, how: _How, out: torch.Tensor
+) -> None:
+    """Put the attention of a block whose rows take one token each into out (N, H, Dv): each sees its path, its own tokens, and itself."""
+    kept = block.slots.layer(layer, key, value)
+    before = None
+    if block.groups:
+        asked = query[:, block.tokens[:, 0]].unflatten(0, (key.shape[0], -1)).permute(2, 0, 1, 3)  # (R, KH, G, D)
+        piece = _merge([_shared(layer, asked, block, group, how) for group in block.groups])
+        before = (piece.out, piece.total, piece.peak)
+    places = (block.rows, block.tokens[:, 0], block.at[:, 0])
+    decode.attend((query, key, value), kept, places, before, (how.scaling, how.window, how.softcap), out)
 
 
 def _shared(
