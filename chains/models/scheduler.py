@@ -159,6 +159,7 @@ class Scheduler:
         read: list[Row] = []
         for reader, count in portions:
             reader.own += count
+        for reader, _ in portions:  # after all are counted: making one ready may move another, as far as it has read
             if not len(reader.unread):
                 self.reading.remove(reader)
                 if isinstance(reader, Fill):

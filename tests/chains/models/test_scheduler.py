@@ -101,6 +101,14 @@ def test_requests_that_come_at_any_moment_give_what_each_gives_alone(engine, wei
     assert engine.stats()["running"] == 0
 
 
+def test_rows_that_change_places_keep_what_they_read_in_the_same_step(weights):
+    """The first leaves after its first token, so the last takes its slot; then the short prompt is read before the long one beside it."""
+    lengths, limits = (156, 100, 20, 40), (1, 60, 120, 120)
+    requests = [Request(ids(length, length), greedy(limit)) for length, limit in zip(lengths, limits, strict=True)]
+    made = Engine(weights, tiny.words(), chunk=64).generate(requests)
+    assert [done.token_ids for done in made] == [alone(weights, request) for request in requests]
+
+
 def test_a_short_request_overtakes_a_long_one(engine):
     (long,) = engine.submit([Request(ids(1, 5), greedy(400))])
     (short,) = engine.submit([Request(ids(2, 5), greedy(3))])
