@@ -139,5 +139,11 @@ class PPOConfig:
     clip_range: float = option("of the policy ratio (InstructGPT: 0.2)", 0.2, above=0)
     value_clip_range: float = option("of the value's move from the old value (Stiennon et al.: 0.2)", 0.2, above=0)
     missing_end_penalty: float = option("taken from the score of an answer that never ends", 1.0, least=0)
+    ema: float | None = option(
+        "decay a step of the averaged weights that are published (InstructGPT C.4: 0.992); none publishes the last weights",
+        None,
+        above=0,
+        most=0.999999,
+    )
     clip: float = option("the largest gradient norm", 1.0, above=0)
     seed: int = option("of the prompts' order and of every sample", 0, least=0, most=MAX_SEED)

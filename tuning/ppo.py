@@ -18,7 +18,7 @@ from chains.errors import ModelError, UsageError
 from chains.models import registry
 from chains.models.engine import Engine
 from chains.models.scorer import Scorer
-from tuning import base, encode, formats, loop, losses, pretrain
+from tuning import averaging, base, encode, formats, loop, losses, pretrain
 from tuning.configs import PPOConfig as Config
 from tuning.configs import check
 from tuning.forward import state_values
@@ -34,7 +34,7 @@ PTX_WINDOW = 128
 
 @dataclass(frozen=True)
 class Models:
-    """The four models of PPO and the two optimisers."""
+    """The four models of PPO, the policy's average where one is kept, and the two optimisers."""
 
     policy: Any
     reference: Any
@@ -43,6 +43,7 @@ class Models:
     engine: Engine
     policy_optimizer: Optimizer
     value_optimizer: Optimizer
+    average: Any = None
 
 
 def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
@@ -63,8 +64,9 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
     prompts = _prompt_ids(start.tokenizer, min(start.context, reward.context), messages, config)
     models = _models(start, reward, config)
     mix = _ptx(config, start.tokenizer, start.context)
+    averaged = {"average": models.average} if models.average is not None else {}
     state = loop.State(
-        {"policy": models.policy, "value": models.value},
+        {"policy": models.policy, "value": models.value, **averaged},
         {"policy": models.policy_optimizer, "value": models.value_optimizer},
         {"beta": config.kl_coefficient},
     )
@@ -90,7 +92,9 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
         return {**_summary(seen, beta), **{key: sum(m[key] for m in learned) / len(learned) for key in learned[0]}}
 
     history = loop.run("ppo", config.iterations, step, state, run.folder, config.seed, report)
-    return base.publish(run, name, models.policy, start.tokenizer, history)
+    return base.publish(
+        run, name, models.policy if models.average is None else models.average, start.tokenizer, history
+    )
 
 
 def _learn(
@@ -110,6 +114,8 @@ def _learn(
     if ptx is not None:
         (config.ptx_coefficient * ptx(models.policy)).backward()
     norm = models.policy_optimizer.update(config.learning_rate * warm)
+    if models.average is not None:
+        averaging.follow(models.average, models.policy, config.ema or 0.0)
     values = state_values(models.value, few.answers.ids, mask)
     value_loss = losses.value_loss(values, few.values, returns, mask, config.value_clip_range)
     value_loss.backward()
@@ -194,6 +200,7 @@ def _summary(seen: Trajectory, beta: float) -> loop.Metrics:
 def _models(start: base.Base, reward: base.Base, config: Config) -> Models:
     policy, value = start.model.eval(), copy.deepcopy(reward.model).eval()
     reference = copy.deepcopy(policy).requires_grad_(False)
+    average = averaging.started(policy) if config.ema is not None else None
     scorer = Scorer(reward.model.requires_grad_(False), reward.tokenizer, float(reward.meta.get("shift", 0.0)))
     betas = (0.9, 0.95)
     return Models(
@@ -204,6 +211,7 @@ def _models(start: base.Base, reward: base.Base, config: Config) -> Models:
         Engine(policy, start.tokenizer, max_batch=config.batch_size),
         Optimizer([policy], 0.0, config.clip, betas, eps=1e-5),
         Optimizer([value], 0.0, config.clip, betas, eps=1e-5),
+        average,
     )
 
 

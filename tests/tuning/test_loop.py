@@ -185,7 +185,7 @@ stages = {
     "sft": (sft, sft.Config("starter", data, epochs=2, batch_size=2, dropout=0.2, seed=1)),
     "ppo": (ppo, ppo.Config(
         "starter", "judge", data, ptx=str(folder / "text.txt"), iterations=4, batch_size=6, minibatch_size=4, epochs=2,
-        max_tokens=5, kl_target=0.5, warmup_iterations=2, seed=1,
+        max_tokens=5, kl_target=0.5, warmup_iterations=2, ema=0.9, seed=1,
     )),
 }
 

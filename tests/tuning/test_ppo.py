@@ -347,3 +347,15 @@ def test_a_high_price_of_kl_keeps_the_policy_near(config):
     longer = dataclasses.replace(config, iterations=10, batch_size=16, minibatch_size=16)
     cheap, dear = (curve(ppo.train(dataclasses.replace(longer, kl_coefficient=beta))) for beta in (0.0, 20.0))
     assert dear[-1]["kl"] < 0.5 * cheap[-1]["kl"]
+
+
+def test_the_published_weights_are_their_average_over_the_steps(config):
+    """decay^2 of the start, decay (1 - decay) of the weights after step 1, 1 - decay of those after step 2."""
+    one, two = (dataclasses.replace(config, iterations=n, minibatch_size=8, learning_rate=0.05) for n in (1, 2))
+    start, first, last = (
+        base.load(name).model.state_dict() for name in (config.policy, *(ppo.train(c).name for c in (one, two)))
+    )
+    kept = base.load(ppo.train(dataclasses.replace(two, ema=0.75)).name).model.state_dict()
+    for name, weight in kept.items():
+        torch.testing.assert_close(weight, 0.5625 * start[name] + 0.1875 * first[name] + 0.25 * last[name])
+    assert not torch.allclose(kept["transformer.wte.weight"], last["transformer.wte.weight"], atol=1e-3)
