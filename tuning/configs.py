@@ -120,6 +120,7 @@ class PPOConfig:
     prompts: str = option("file: JSONL of prompts; answers in it are ignored")
     ptx: str | None = option("file: pretraining text, or chat rows, mixed in as PPO-ptx (InstructGPT Eq. 2)", None)
     ptx_coefficient: float = option("weight of the mixed-in loss beside PPO's (InstructGPT: 27.8)", 27.8, least=0)
+    ptx_examples: int = option("mixed-in examples for each answer of a minibatch (InstructGPT C.4: 8)", 1, least=1)
     suffix: str = option("part of the new model's name", "ppo")
     iterations: int = option("rounds of sampling and learning", 40, least=1)
     batch_size: int = option("answers sampled a round (InstructGPT: 512)", 64, least=1)
@@ -139,6 +140,19 @@ class PPOConfig:
     clip_range: float = option("of the policy ratio (InstructGPT: 0.2)", 0.2, above=0)
     value_clip_range: float = option("of the value's move from the old value (Stiennon et al.: 0.2)", 0.2, above=0)
     missing_end_penalty: float = option("taken from the score of an answer that never ends", 1.0, least=0)
+    shared_trunk: bool = option(
+        "make the value a head on the policy's trunk: one forward for both, at learning_rate", False
+    )
+    value_coefficient: float = option(
+        "weight of the value loss beside the policy's on a shared trunk (Ziegler et al.: 0.1)", 0.1, least=0
+    )
+    lora_rank: int = option(
+        "train a LoRA adapter of this rank, the reference being the policy without it; 0 trains every weight",
+        0,
+        least=0,
+    )
+    lora_alpha: float = option("scale of the adapter's change, divided by its rank (Hu et al.)", 16.0, above=0)
+    watch_every: int = option("rounds between two looks at best-of-4, to see mode collapse; 0 never looks", 10, least=0)
     ema: float | None = option(
         "decay a step of the averaged weights that are published (InstructGPT C.4: 0.992); none publishes the last weights",
         None,

@@ -6,6 +6,7 @@ from typing import Any
 import typer
 
 from apps.cli import config_options, show
+from tuning import presets
 from tuning.configs import PPOConfig, PretrainConfig, RewardConfig, SFTConfig, check
 
 tune = typer.Typer(
@@ -55,7 +56,9 @@ def _add(app: typer.Typer, name: str, stage: str, config: type, help: str, examp
         _train(stage, values, as_json)
 
     panel = "Tune" if name == "pretrain" else None
-    app.command(name, help=f"{help}\n\nExample: {example}", rich_help_panel=panel)(config_options.command(config, run))
+    app.command(name, help=f"{help}\n\nExample: {example}", rich_help_panel=panel)(
+        config_options.command(config, run, stage if stage in presets.INSTRUCTGPT else None)
+    )
 
 
 def _train(stage: str, config: Any, as_json: bool) -> None:
