@@ -151,7 +151,7 @@ class PPOConfig:
         0,
         least=0,
     )
-    lora_alpha: float = option("scale of the adapter's change, divided by its rank (Hu et al.)", 16.0, above=0)
+    lora_alpha: int = option("scale of the adapter's change, divided by its rank (Hu et al.)", 16, least=1)
     watch_every: int = option("rounds between two looks at best-of-4, to see mode collapse; 0 never looks", 10, least=0)
     ema: float | None = option(
         "decay a step of the averaged weights that are published (InstructGPT C.4: 0.992); none publishes the last weights",
@@ -161,3 +161,24 @@ class PPOConfig:
     )
     clip: float = option("the largest gradient norm", 1.0, above=0)
     seed: int = option("of the prompts' order and of every sample", 0, least=0, most=MAX_SEED)
+
+
+@dataclass(frozen=True)
+class DPOConfig:
+    """Direct preference optimisation: learns from rankings without a reward model or samples."""
+
+    model: str = option("the SFT model to improve, by name; it is the reference too")
+    data: str = option("file: rankings JSONL, each row a prompt with its K ranked answers; K = 2 is a preference")
+    validation: str | None = option("file: rankings JSONL that is only measured", None)
+    suffix: str = option("part of the new model's name", "dpo")
+    beta: float = option("price of leaving the reference (Rafailov et al. section 6: 0.1)", 0.1, above=0)
+    epochs: float = option("passes over the data", 1.0, above=0)
+    batch_size: int = option("prompts a step, each with all its answers (Rafailov et al.: 64)", 8, least=1)
+    learning_rate: float = option(
+        "peak; Rafailov et al.'s 1e-6 is for billions of parameters, small models need more", 1e-4, above=0
+    )
+    final_rate: float = option("share of the peak that the cosine ends at", 0.1, least=0, most=1)
+    warmup: float = option("share of the steps in which the rate rises from 0", 0.1, least=0, most=1)
+    weight_decay: float = option("decoupled, on matrices only", 0.0, least=0)
+    clip: float = option("the largest gradient norm", 1.0, above=0)
+    seed: int = option("of the order", 0, least=0, most=MAX_SEED)

@@ -31,7 +31,7 @@ class Mix:
         total = 0.0
         for k in range(self._examples):
             loss = self._part(policy, number * self._examples + k) / self._examples
-            (self._coefficient * loss).backward()  # type: ignore[no-untyped-call]
+            (self._coefficient * loss).backward()
             total += loss.item()
         return total
 

@@ -1,4 +1,4 @@
-"""`chaintune pretrain` and `chaintune tune sft|rm|ppo`: each stage's options are the fields of its configuration."""
+"""`chaintune pretrain` and `chaintune tune sft|rm|ppo|dpo`: each stage's options are the fields of its configuration."""
 
 import importlib
 from typing import Any
@@ -7,10 +7,11 @@ import typer
 
 from apps.cli import config_options, show
 from tuning import presets
-from tuning.configs import PPOConfig, PretrainConfig, RewardConfig, SFTConfig, check
+from tuning.configs import DPOConfig, PPOConfig, PretrainConfig, RewardConfig, SFTConfig, check
 
 tune = typer.Typer(
-    no_args_is_help=True, help="Tune a model: demonstrations (sft), a reward model (rm), reinforcement learning (ppo)."
+    no_args_is_help=True,
+    help="Tune a model: demonstrations (sft), a reward model (rm), reinforcement learning (ppo), or rankings alone (dpo).",
 )
 
 
@@ -47,6 +48,14 @@ def add_to(app: typer.Typer) -> None:
         PPOConfig,
         "Improve a model against a reward model with PPO: InstructGPT's third step.",
         "chaintune tune ppo --policy ft:starter:local:hobanne:… --reward-model ft:starter:local:rm:… --prompts prompts.jsonl",
+    )
+    _add(
+        tune,
+        "dpo",
+        "dpo",
+        DPOConfig,
+        "Improve a model by rankings alone, without a reward model or samples.",
+        "chaintune tune dpo --model ft:starter:local:hobanne:… --data rankings.jsonl",
     )
     app.add_typer(tune, name="tune", rich_help_panel="Tune")
 

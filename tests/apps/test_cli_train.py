@@ -16,6 +16,7 @@ STAGES = {
     ("tune", "sft"): configs.SFTConfig,
     ("tune", "rm"): configs.RewardConfig,
     ("tune", "ppo"): configs.PPOConfig,
+    ("tune", "dpo"): configs.DPOConfig,
 }
 
 
