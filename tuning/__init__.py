@@ -10,9 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuning import dpo, evaluate, formats, generate, loop, ppo, presets, pretrain, reward, sft
+    from tuning import dpo, evaluate, formats, generate, grpo, loop, ppo, presets, pretrain, reward, sft
 
-__all__ = ["dpo", "evaluate", "formats", "generate", "loop", "ppo", "presets", "pretrain", "reward", "sft"]
+__all__ = ["dpo", "evaluate", "formats", "generate", "grpo", "loop", "ppo", "presets", "pretrain", "reward", "sft"]
 
 
 def __getattr__(name: str) -> Any:

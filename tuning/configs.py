@@ -182,3 +182,34 @@ class DPOConfig:
     weight_decay: float = option("decoupled, on matrices only", 0.0, least=0)
     clip: float = option("the largest gradient norm", 1.0, above=0)
     seed: int = option("of the order", 0, least=0, most=MAX_SEED)
+
+
+@dataclass(frozen=True)
+class GRPOConfig:
+    """Reinforcement learning from groups of answers, which are each other's baseline: no value model."""
+
+    policy: str = option("the SFT model to improve, by name; it is the KL reference too")
+    prompts: str = option("file: JSONL of prompts; a rule compares with the answers in it")
+    reward_model: str | None = option("a reward model, by name; its score is added to the other rewards", None)
+    rule: str | None = option("a reward from the row's own answer: exact (1 where equal) or f1 (common words)", None)
+    algorithm: str = option("grpo (Shao et al.) or rloo (Ahmadian et al.)", "grpo")
+    suffix: str = option("part of the new model's name", "grpo")
+    iterations: int = option("rounds of sampling and learning", 40, least=1)
+    batch_size: int = option("prompts a round", 8, least=1)
+    group_size: int = option("answers to each prompt (DeepSeekMath: 64)", 8, least=2)
+    minibatch_size: int = option("answers an optimiser step", 64, least=1)
+    epochs: int = option("passes over each round's answers (DeepSeekMath: 1)", 1, least=1)
+    max_tokens: int = option("longest sampled answer, in tokens", 40, least=1)
+    learning_rate: float = option("constant after warm-up (DeepSeekMath: 1e-6 at 7 B parameters)", 2e-4, above=0)
+    warmup_iterations: int = option("rounds in which the rate rises from a tenth", 5, least=0)
+    kl_coefficient: float = option("beta, the price of KL from the reference (DeepSeekMath: 0.04)", 0.04, least=0)
+    clip_range: float = option("of the policy ratio (Schulman et al.: 0.2)", 0.2, above=0)
+    missing_end_penalty: float = option("taken from the reward of an answer that never ends", 1.0, least=0)
+    lora_rank: int = option(
+        "train a LoRA adapter of this rank, the reference being the policy without it; 0 trains every weight",
+        0,
+        least=0,
+    )
+    lora_alpha: int = option("scale of the adapter's change, divided by its rank (Hu et al.)", 16, least=1)
+    clip: float = option("the largest gradient norm", 1.0, above=0)
+    seed: int = option("of the prompts' order and of every sample", 0, least=0, most=MAX_SEED)

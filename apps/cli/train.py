@@ -1,4 +1,4 @@
-"""`chaintune pretrain` and `chaintune tune sft|rm|ppo|dpo`: each stage's options are the fields of its configuration."""
+"""`chaintune pretrain` and `chaintune tune sft|rm|ppo|dpo|grpo`: each stage's options are the fields of its configuration."""
 
 import importlib
 from typing import Any
@@ -7,11 +7,11 @@ import typer
 
 from apps.cli import config_options, show
 from tuning import presets
-from tuning.configs import DPOConfig, PPOConfig, PretrainConfig, RewardConfig, SFTConfig, check
+from tuning.configs import DPOConfig, GRPOConfig, PPOConfig, PretrainConfig, RewardConfig, SFTConfig, check
 
 tune = typer.Typer(
     no_args_is_help=True,
-    help="Tune a model: demonstrations (sft), a reward model (rm), reinforcement learning (ppo), or rankings alone (dpo).",
+    help="Tune a model: demonstrations (sft), a reward model (rm), reinforcement learning (ppo, grpo), or rankings alone (dpo).",
 )
 
 
@@ -56,6 +56,14 @@ def add_to(app: typer.Typer) -> None:
         DPOConfig,
         "Improve a model by rankings alone, without a reward model or samples.",
         "chaintune tune dpo --model ft:starter:local:hobanne:… --data rankings.jsonl",
+    )
+    _add(
+        tune,
+        "grpo",
+        "grpo",
+        GRPOConfig,
+        "Improve a model by groups of answers to a prompt: GRPO, or RLOO.",
+        "chaintune tune grpo --policy ft:starter:local:hobanne:… --prompts sums.jsonl --rule exact",
     )
     app.add_typer(tune, name="tune", rich_help_panel="Tune")
 

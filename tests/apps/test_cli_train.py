@@ -17,6 +17,7 @@ STAGES = {
     ("tune", "rm"): configs.RewardConfig,
     ("tune", "ppo"): configs.PPOConfig,
     ("tune", "dpo"): configs.DPOConfig,
+    ("tune", "grpo"): configs.GRPOConfig,
 }
 
 
