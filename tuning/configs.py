@@ -213,3 +213,31 @@ class GRPOConfig:
     lora_alpha: int = option("scale of the adapter's change, divided by its rank (Hu et al.)", 16, least=1)
     clip: float = option("the largest gradient norm", 1.0, above=0)
     seed: int = option("of the prompts' order and of every sample", 0, least=0, most=MAX_SEED)
+
+
+@dataclass(frozen=True)
+class RoundsConfig:
+    """InstructGPT's steps 2 and 3 again and again: answers of the newest policy are ranked, and both models are made anew."""
+
+    policy: str = option("the SFT model that every round's models start from, by name")
+    prompts: str = option("file: JSONL of prompts; answers in it are ignored")
+    folder: str = option("where the rounds' answers and rankings are kept; the same folder goes on")
+    rounds: int = option("how often the answers are ranked and the models made", 2, least=1)
+    judge: str | None = option(
+        "a chat model or a reward model that ranks; none waits for a person's ranks (chaintune data label)", None
+    )
+    answers: int = option("answers to a prompt that are ranked (InstructGPT: 4 to 9)", 4, least=2, most=9)
+    suffix: str = option("part of the new models' names", "loop")
+    reward_epochs: float = option(
+        "the reward model's passes over the rankings of all rounds (InstructGPT: 1)", 1.0, above=0
+    )
+    reward_learning_rate: float = option("the reward model's peak", 5e-4, above=0)
+    iterations: int = option("PPO's rounds of sampling and learning", 40, least=1)
+    batch_size: int = option("PPO's answers a round of its own", 64, least=1)
+    minibatch_size: int = option("PPO's answers an optimiser step", 32, least=1)
+    learning_rate: float = option("of PPO's policy", 2e-4, above=0)
+    kl_coefficient: float = option("PPO's beta", 0.05, least=0)
+    ptx: str | None = option("file: pretraining text, or chat rows, mixed into PPO", None)
+    ptx_coefficient: float = option("weight of the mixed-in loss", 27.8, least=0)
+    max_tokens: int = option("longest answer, in tokens", 40, least=1)
+    seed: int = option("of everything", 0, least=0, most=MAX_SEED)

@@ -143,7 +143,7 @@ class Training:
                     logps, old, reference, advantages, mask, config.clip_range, config.kl_coefficient
                 )
         with self.clock("backward"):
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         with self.clock("optimiser"):
             norm = self.optimizer.update(rate)
         return {"loss": loss.item(), "entropy": losses.masked_mean(entropy, mask).item(), "gradient_norm": norm}

@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 from chains.errors import UsageError
 from tuning import formats
@@ -87,7 +88,7 @@ def labelled(path: str) -> Win:
     """
     found = []
     for line, row in formats.read(path):
-        ranks = [output.get("rank") if isinstance(output, dict) else None for output in row.get("outputs") or []]
+        ranks: list[Any] = [one.get("rank") if isinstance(one, dict) else None for one in row.get("outputs") or []]
         if (
             sorted(map(str, row.get("shown") or [])) != [A, B]
             or len(ranks) != 2

@@ -1,4 +1,4 @@
-"""`chaintune pretrain` and `chaintune tune sft|rm|ppo|dpo|grpo`: each stage's options are the fields of its configuration."""
+"""`chaintune pretrain` and `chaintune tune sft|rm|ppo|dpo|grpo|loop`: each stage's options are the fields of its configuration."""
 
 import importlib
 from typing import Any
@@ -7,7 +7,16 @@ import typer
 
 from apps.cli import config_options, show
 from tuning import presets
-from tuning.configs import DPOConfig, GRPOConfig, PPOConfig, PretrainConfig, RewardConfig, SFTConfig, check
+from tuning.configs import (
+    DPOConfig,
+    GRPOConfig,
+    PPOConfig,
+    PretrainConfig,
+    RewardConfig,
+    RoundsConfig,
+    SFTConfig,
+    check,
+)
 
 tune = typer.Typer(
     no_args_is_help=True,
@@ -64,6 +73,14 @@ def add_to(app: typer.Typer) -> None:
         GRPOConfig,
         "Improve a model by groups of answers to a prompt: GRPO, or RLOO.",
         "chaintune tune grpo --policy ft:starter:local:hobanne:… --prompts sums.jsonl --rule exact",
+    )
+    _add(
+        tune,
+        "loop",
+        "rounds",
+        RoundsConfig,
+        "Repeat steps 2 and 3: sample and rank answers, retrain the reward model, run PPO.",
+        "chaintune tune loop --policy ft:starter:local:hobanne:… --prompts prompts.jsonl --folder loop --rounds 3 --judge ft:starter:local:rm:…",
     )
     app.add_typer(tune, name="tune", rich_help_panel="Tune")
 

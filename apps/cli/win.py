@@ -66,10 +66,10 @@ def win(
     rows = _pairs(a, b, prompts, max_tokens, seed, making.Making(words, "eval win"))
     if out is not None:
         return _write(rows, out, words, json)
-    from tuning import winning
+    from tuning import rounds, winning
 
     assert judge is not None
-    _say(winning.judged(rows, _by(judge, making.Making(words, "judge"))), a, b, words, json)
+    _say(winning.judged(rows, rounds.judges(judge, making.Making(words, "judge").asker)[1]), a, b, words, json)
 
 
 def _pairs(a: str, b: str, prompts: Path, max_tokens: int, seed: int, work: making.Making) -> list[dict[str, Any]]:
@@ -83,19 +83,7 @@ def _pairs(a: str, b: str, prompts: Path, max_tokens: int, seed: int, work: maki
         for number, name in enumerate((a, b)):
             advance(number, 2, name)
             said.append(ask.texts(work.asker(name).ask(asked, temperature=0.0, max_tokens=max_tokens)))
-    return winning.pairs(asked, *said, seed=seed)
-
-
-def _by(judge: str, work: making.Making) -> Any:
-    """Return what ranks rows by the model `judge`."""
-    from chains.models import registry
-    from tuning.generate import judge as judging
-
-    if any(entry.name == judge and entry.kind == "reward" for entry in registry.entries()):
-        from chains import load_scorer
-
-        return judging.by_reward(load_scorer(judge))
-    return judging.by_chat(work.asker(judge))
+    return winning.pairs(asked, said[0], said[1], seed)
 
 
 def _write(rows: list[dict[str, Any]], out: Path, words: str, json: bool) -> None:

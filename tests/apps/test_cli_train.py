@@ -18,6 +18,7 @@ STAGES = {
     ("tune", "ppo"): configs.PPOConfig,
     ("tune", "dpo"): configs.DPOConfig,
     ("tune", "grpo"): configs.GRPOConfig,
+    ("tune", "loop"): configs.RoundsConfig,
 }
 
 

@@ -13,7 +13,7 @@ from chains.models import registry
 from chains.models.engine import Engine
 from chains.models.scorer import Scorer, load_scorer
 from tests import tiny
-from tuning import actors, base, encode, formats, invariants, losses, ppo, ptx, reward, rollout, sft, tokenizer
+from tuning import actors, base, encode, formats, invariants, loop, losses, ppo, ptx, reward, rollout, sft, tokenizer
 from tuning.optimizer import Optimizer
 
 QUESTIONS = ["yes?", "no?", "maybe?", "What colour is the sky?", "공은 무슨 색인가요?"]
@@ -385,3 +385,24 @@ def test_a_round_says_how_varied_its_answers_are_and_where_its_time_goes(config)
     assert set(entry.meta["seconds"]) == {"rollout", "scoring", "forward", "backward", "optimiser", "watch"}
     quiet = ppo.train(dataclasses.replace(config, watch_every=0))
     assert weights(quiet) == weights(entry)  # looking changes nothing
+
+
+class SaysGood:
+    """A reward whose optimum is known: 1 for the answer `good` and nothing else."""
+
+    def score_ids(self, rows):
+        return [float(tiny.words().decode(ids).endswith("good<|end|>")) for ids in rows]
+
+
+def test_a_rule_whose_optimum_is_known_is_reached(config):
+    wanted = dataclasses.replace(
+        config, batch_size=24, minibatch_size=12, epochs=2, kl_coefficient=0.01, learning_rate=3e-3, watch_every=0
+    )
+    start, judge = base.load(config.policy), base.load(config.reward_model, kind="reward")
+    models = dataclasses.replace(actors.made(start, judge, wanted), scorer=SaysGood())
+    prompts = [encode.render(start.tokenizer, [{"role": "user", "content": q}], prompt=True) for q in QUESTIONS]
+    training = ppo.Training(wanted, models, prompts, None)
+    state = loop.State(models.modules, models.optimizers, {"beta": wanted.kl_coefficient})
+    scores = [training.step(i, state)["score"] for i in range(30)]
+    assert scores[0] < 0.5
+    assert sum(scores[-3:]) / 3 > 0.9  # 1 is the most there is
