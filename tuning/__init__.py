@@ -10,9 +10,37 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuning import evaluate, formats, generate, loop, ppo, pretrain, reward, sft
+    from tuning import (
+        dpo,
+        evaluate,
+        formats,
+        generate,
+        grpo,
+        loop,
+        ppo,
+        presets,
+        pretrain,
+        reward,
+        rounds,
+        sft,
+        winning,
+    )
 
-__all__ = ["evaluate", "formats", "generate", "loop", "ppo", "pretrain", "reward", "sft"]
+__all__ = [
+    "dpo",
+    "evaluate",
+    "formats",
+    "generate",
+    "grpo",
+    "loop",
+    "ppo",
+    "presets",
+    "pretrain",
+    "reward",
+    "rounds",
+    "sft",
+    "winning",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -120,6 +120,7 @@ class PPOConfig:
     prompts: str = option("file: JSONL of prompts; answers in it are ignored")
     ptx: str | None = option("file: pretraining text, or chat rows, mixed in as PPO-ptx (InstructGPT Eq. 2)", None)
     ptx_coefficient: float = option("weight of the mixed-in loss beside PPO's (InstructGPT: 27.8)", 27.8, least=0)
+    ptx_examples: int = option("mixed-in examples for each answer of a minibatch (InstructGPT C.4: 8)", 1, least=1)
     suffix: str = option("part of the new model's name", "ppo")
     iterations: int = option("rounds of sampling and learning", 40, least=1)
     batch_size: int = option("answers sampled a round (InstructGPT: 512)", 64, least=1)
@@ -139,5 +140,104 @@ class PPOConfig:
     clip_range: float = option("of the policy ratio (InstructGPT: 0.2)", 0.2, above=0)
     value_clip_range: float = option("of the value's move from the old value (Stiennon et al.: 0.2)", 0.2, above=0)
     missing_end_penalty: float = option("taken from the score of an answer that never ends", 1.0, least=0)
+    shared_trunk: bool = option(
+        "make the value a head on the policy's trunk: one forward for both, at learning_rate", False
+    )
+    value_coefficient: float = option(
+        "weight of the value loss beside the policy's on a shared trunk (Ziegler et al.: 0.1)", 0.1, least=0
+    )
+    lora_rank: int = option(
+        "train a LoRA adapter of this rank, the reference being the policy without it; 0 trains every weight",
+        0,
+        least=0,
+    )
+    lora_alpha: int = option("scale of the adapter's change, divided by its rank (Hu et al.)", 16, least=1)
+    watch_every: int = option("rounds between two looks at best-of-4, to see mode collapse; 0 never looks", 10, least=0)
+    ema: float | None = option(
+        "decay a step of the averaged weights that are published (InstructGPT C.4: 0.992); none publishes the last weights",
+        None,
+        above=0,
+        most=0.999999,
+    )
     clip: float = option("the largest gradient norm", 1.0, above=0)
     seed: int = option("of the prompts' order and of every sample", 0, least=0, most=MAX_SEED)
+
+
+@dataclass(frozen=True)
+class DPOConfig:
+    """Direct preference optimisation: learns from rankings without a reward model or samples."""
+
+    model: str = option("the SFT model to improve, by name; it is the reference too")
+    data: str = option("file: rankings JSONL, each row a prompt with its K ranked answers; K = 2 is a preference")
+    validation: str | None = option("file: rankings JSONL that is only measured", None)
+    suffix: str = option("part of the new model's name", "dpo")
+    beta: float = option("price of leaving the reference (Rafailov et al. section 6: 0.1)", 0.1, above=0)
+    epochs: float = option("passes over the data", 1.0, above=0)
+    batch_size: int = option("prompts a step, each with all its answers (Rafailov et al.: 64)", 8, least=1)
+    learning_rate: float = option(
+        "peak; Rafailov et al.'s 1e-6 is for billions of parameters, small models need more", 1e-4, above=0
+    )
+    final_rate: float = option("share of the peak that the cosine ends at", 0.1, least=0, most=1)
+    warmup: float = option("share of the steps in which the rate rises from 0", 0.1, least=0, most=1)
+    weight_decay: float = option("decoupled, on matrices only", 0.0, least=0)
+    clip: float = option("the largest gradient norm", 1.0, above=0)
+    seed: int = option("of the order", 0, least=0, most=MAX_SEED)
+
+
+@dataclass(frozen=True)
+class GRPOConfig:
+    """Reinforcement learning from groups of answers, which are each other's baseline: no value model."""
+
+    policy: str = option("the SFT model to improve, by name; it is the KL reference too")
+    prompts: str = option("file: JSONL of prompts; a rule compares with the answers in it")
+    reward_model: str | None = option("a reward model, by name; its score is added to the other rewards", None)
+    rule: str | None = option("a reward from the row's own answer: exact (1 where equal) or f1 (common words)", None)
+    algorithm: str = option("grpo (Shao et al.) or rloo (Ahmadian et al.)", "grpo")
+    suffix: str = option("part of the new model's name", "grpo")
+    iterations: int = option("rounds of sampling and learning", 40, least=1)
+    batch_size: int = option("prompts a round", 8, least=1)
+    group_size: int = option("answers to each prompt (DeepSeekMath: 64)", 8, least=2)
+    minibatch_size: int = option("answers an optimiser step", 64, least=1)
+    epochs: int = option("passes over each round's answers (DeepSeekMath: 1)", 1, least=1)
+    max_tokens: int = option("longest sampled answer, in tokens", 40, least=1)
+    learning_rate: float = option("constant after warm-up (DeepSeekMath: 1e-6 at 7 B parameters)", 2e-4, above=0)
+    warmup_iterations: int = option("rounds in which the rate rises from a tenth", 5, least=0)
+    kl_coefficient: float = option("beta, the price of KL from the reference (DeepSeekMath: 0.04)", 0.04, least=0)
+    clip_range: float = option("of the policy ratio (Schulman et al.: 0.2)", 0.2, above=0)
+    missing_end_penalty: float = option("taken from the reward of an answer that never ends", 1.0, least=0)
+    lora_rank: int = option(
+        "train a LoRA adapter of this rank, the reference being the policy without it; 0 trains every weight",
+        0,
+        least=0,
+    )
+    lora_alpha: int = option("scale of the adapter's change, divided by its rank (Hu et al.)", 16, least=1)
+    clip: float = option("the largest gradient norm", 1.0, above=0)
+    seed: int = option("of the prompts' order and of every sample", 0, least=0, most=MAX_SEED)
+
+
+@dataclass(frozen=True)
+class RoundsConfig:
+    """InstructGPT's steps 2 and 3 again and again: answers of the newest policy are ranked, and both models are made anew."""
+
+    policy: str = option("the SFT model that every round's models start from, by name")
+    prompts: str = option("file: JSONL of prompts; answers in it are ignored")
+    folder: str = option("where the rounds' answers and rankings are kept; the same folder goes on")
+    rounds: int = option("how often the answers are ranked and the models made", 2, least=1)
+    judge: str | None = option(
+        "a chat model or a reward model that ranks; none waits for a person's ranks (chaintune data label)", None
+    )
+    answers: int = option("answers to a prompt that are ranked (InstructGPT: 4 to 9)", 4, least=2, most=9)
+    suffix: str = option("part of the new models' names", "loop")
+    reward_epochs: float = option(
+        "the reward model's passes over the rankings of all rounds (InstructGPT: 1)", 1.0, above=0
+    )
+    reward_learning_rate: float = option("the reward model's peak", 5e-4, above=0)
+    iterations: int = option("PPO's rounds of sampling and learning", 40, least=1)
+    batch_size: int = option("PPO's answers a round of its own", 64, least=1)
+    minibatch_size: int = option("PPO's answers an optimiser step", 32, least=1)
+    learning_rate: float = option("of PPO's policy", 2e-4, above=0)
+    kl_coefficient: float = option("PPO's beta", 0.05, least=0)
+    ptx: str | None = option("file: pretraining text, or chat rows, mixed into PPO", None)
+    ptx_coefficient: float = option("weight of the mixed-in loss", 27.8, least=0)
+    max_tokens: int = option("longest answer, in tokens", 40, least=1)
+    seed: int = option("of everything", 0, least=0, most=MAX_SEED)

@@ -3,6 +3,8 @@
 Shapes: B sequences, T positions, N supervised tokens, P prompts, K answers to a prompt. A mask's 1 means: this position counts.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
@@ -31,6 +33,16 @@ def pair_gaps(scores: torch.Tensor, ranks: torch.Tensor) -> torch.Tensor:
     """Return r_w - r_l for every pair of one prompt that is not tied: (pairs,)."""
     better = ranks[:, None] < ranks[None, :]  # (K, K): row is better than column
     return (scores[:, None] - scores[None, :])[better]
+
+
+def implicit_rewards(
+    logps: Sequence[torch.Tensor], reference: Sequence[torch.Tensor], beta: float
+) -> list[torch.Tensor]:
+    """Return beta log(pi / pi_ref) of each prompt's answers, (K,) each: DPO's reward (arXiv 2305.18290 Eq. 5, without its constant).
+
+    Their `ranking_loss` over two answers is DPO's Eq. 7.
+    """
+    return [beta * (own - other) for own, other in zip(logps, reference, strict=True)]
 
 
 def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -6,43 +6,22 @@ A round samples answers, scores them, and learns from them. The policy starts as
 the value model starts as the reward model. Dropout is off in all four.
 """
 
-import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 
-from chains.errors import ModelError, UsageError
+from chains.errors import UsageError
 from chains.models import registry
-from chains.models.engine import Engine
-from chains.models.scorer import Scorer
-from tuning import base, encode, formats, loop, losses, pretrain
+from tuning import actors, adapter, averaging, base, collapse, evaluate, formats, loop, losses, prompting
+from tuning.actors import Actors
+from tuning.clock import Clock
 from tuning.configs import PPOConfig as Config
 from tuning.configs import check
-from tuning.forward import state_values
-from tuning.optimizer import Optimizer
-from tuning.rollout import Answers, Trajectory, action_logps_and_entropy, judge, sample
-from tuning.sft import demonstration_loss
+from tuning.invariants import check_first_round
+from tuning.ptx import Mix, mix
+from tuning.rollout import Trajectory, sample
 
 __all__ = ["Config", "train"]
-
-PTX_WINDOW = 128
-"""Tokens of a pretraining example, where the model's context is not shorter."""
-
-
-@dataclass(frozen=True)
-class Models:
-    """The four models of PPO and the two optimisers."""
-
-    policy: Any
-    reference: Any
-    value: Any
-    scorer: Scorer
-    engine: Engine
-    policy_optimizer: Optimizer
-    value_optimizer: Optimizer
 
 
 def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
@@ -56,121 +35,122 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
     name = registry.new_name(config.policy, config.suffix)
     messages = formats.read_prompts(config.prompts)
     start, reward = base.load(config.policy), base.load(config.reward_model, kind="reward")
+    same_vocabulary(start, reward)
+    context = min(start.context, reward.context)
+    prompts = prompting.prompt_ids(start.tokenizer, context, messages, config.prompts, config.max_tokens)
+    made = actors.made(start, reward, config)
+    training = Training(config, made, prompts, _mix(config, start))
+    state = loop.State(made.modules, made.optimizers, {"beta": config.kl_coefficient})
+    history = loop.run(
+        "ppo", config.iterations, lambda i: training.step(i, state), state, run.folder, config.seed, report
+    )
+    best = adapter.merged(made.policy if made.average is None else made.average)
+    return base.publish(run, name, best, start.tokenizer, history, seconds=training.clock.seconds)
+
+
+@dataclass
+class Training:
+    """One run's models, prompts and mix; `clock` counts where its time goes."""
+
+    config: Config
+    models: Actors
+    prompts: list[list[int]]
+    mix: Mix | None
+    clock: Clock = field(default_factory=Clock)
+
+    def step(self, i: int, state: loop.State) -> loop.Metrics:
+        """Do round i: sample, judge, reward, learn, record."""
+        config, beta = self.config, state.numbers["beta"]
+        seen = self.rollout(i)
+        mask = seen.answers.mask
+        rewards = losses.penalised_rewards(seen.scores, seen.logps, seen.reference, mask, beta)
+        advantages, returns = losses.gae(rewards, seen.values, mask, config.gae_lambda)
+        advantages = losses.whiten(advantages, mask)
+        if i == 0:
+            check_first_round(self.models, seen, rewards)
+        places = prompting.minibatches(len(mask), config.minibatch_size, config.epochs, i, config.seed)
+        rate = prompting.warmup(i, config.warmup_iterations)
+        learned = []
+        for number, chosen in enumerate(places):
+            few = seen.at(chosen)
+            width = few.answers.mask.shape[1]
+            learned.append(
+                self.learn(few, advantages[chosen, :width], returns[chosen, :width], i * 1000 + number, rate)
+            )
+        self.models.engine.weights_changed()
+        state.numbers["beta"] = adapted(beta, seen.kl.mean().item(), config)
+        metrics = {**summary(seen), "beta": beta, **mean(learned)}
+        return {**metrics, **self.watch(i, metrics, state)}
+
+    def rollout(self, i: int) -> Trajectory:
+        """Return round i's answers and all that is known of them."""
+        config = self.config
+        asked = prompting.turn(len(self.prompts), config.batch_size, i, config.seed)
+        seeds = prompting.streams(config.batch_size, i, config.seed)
+        with self.clock("rollout"):
+            answers = sample(
+                self.models.engine,
+                [self.prompts[place] for place in asked],
+                config.max_tokens,
+                seeds,
+                adapter=adapter.name(self.models.policy),
+            )
+        with self.clock("scoring"):
+            return self.models.judge(answers, config.missing_end_penalty)
+
+    def learn(
+        self, few: Trajectory, advantages: torch.Tensor, returns: torch.Tensor, number: int, rate: float
+    ) -> loop.Metrics:
+        """Move the policy and the value one optimiser step on a minibatch, and return what happened."""
+        models, config, mask = self.models, self.config, few.answers.mask
+        with self.clock("forward"):
+            now = models.both(few.answers)
+            policy_loss = losses.policy_loss(now.logps, few.logps, advantages, mask, config.clip_range)
+            value_loss = losses.value_loss(now.values, few.values, returns, mask, config.value_clip_range)
+        with self.clock("backward"):
+            (policy_loss + (config.value_coefficient if models.shared else 1.0) * value_loss).backward()
+        metrics = {"policy_loss": policy_loss.item(), "value_loss": value_loss.item()}
+        if self.mix is not None:
+            with self.clock("mix"):
+                metrics["ptx_loss"] = self.mix.backward(models.policy, number)
+        with self.clock("optimiser"):
+            metrics["gradient_norm"] = self.update(rate)
+        return {**metrics, **change(now, few, config.clip_range)}
+
+    def update(self, rate: float) -> float:
+        """Apply the gradients at `rate` of the peak rates, move the average, and return the policy's gradient norm."""
+        models, config = self.models, self.config
+        peaks = {"policy": config.learning_rate, "value": config.value_learning_rate}
+        norms = {name: optimizer.update(peaks[name] * rate) for name, optimizer in models.optimizers.items()}
+        if models.average is not None and config.ema is not None:
+            averaging.follow(models.average, models.policy, config.ema)
+        return norms["policy"]
+
+    def watch(self, i: int, seen: loop.Metrics, state: loop.State) -> loop.Metrics:
+        """Return the best-of-n gain in the rounds that look for mode collapse, and warn once where there is one."""
+        every, config = self.config.watch_every, self.config
+        if not every or i % every:
+            return {}
+        with self.clock("watch"):
+            name, seed = adapter.name(self.models.policy), (config.seed + 1) * 2**32 - (i + 1) * 1000
+            found = {
+                "best_of_n": collapse.best_of_n(
+                    self.models.engine, self.models.scorer, self.prompts, config.max_tokens, seed, name
+                )
+            }
+        signs = {sign: {**seen, **found}[sign] for sign in collapse.SIGNS}
+        first = state.numbers.setdefault("signs", signs)
+        if not state.numbers.get("collapsed"):
+            state.numbers["collapsed"] = collapse.watch(signs, first)
+        return found
+
+
+def same_vocabulary(start: base.Base, reward: base.Base) -> None:
+    """Raise UsageError where the two models' tokens mean different texts."""
     if start.tokenizer.get_vocab() != reward.tokenizer.get_vocab():
         raise UsageError(
-            f"{config.policy!r} and {config.reward_model!r} have different vocabularies; train the reward model from the policy"
+            f"{start.name!r} and {reward.name!r} have different vocabularies; train the reward model from the policy"
         )
-    prompts = _prompt_ids(start.tokenizer, min(start.context, reward.context), messages, config)
-    models = _models(start, reward, config)
-    mix = _ptx(config, start.tokenizer, start.context)
-    state = loop.State(
-        {"policy": models.policy, "value": models.value},
-        {"policy": models.policy_optimizer, "value": models.value_optimizer},
-        {"beta": config.kl_coefficient},
-    )
-
-    def step(i: int) -> loop.Metrics:
-        """One round: sample, judge, reward, learn, record."""
-        beta, warm = state.numbers["beta"], _warmup(i, config.warmup_iterations)
-        answers = sample(models.engine, *_batch(prompts, config, i))
-        seen = judge(answers, models.policy, models.reference, models.value, models.scorer, config.missing_end_penalty)
-        rewards = losses.penalised_rewards(seen.scores, seen.logps, seen.reference, answers.mask, beta)
-        advantages, returns = losses.gae(rewards, seen.values, answers.mask, config.gae_lambda)
-        advantages = losses.whiten(advantages, answers.mask)
-        if i == 0:
-            check_first_round(models, seen, rewards)
-        learned = []
-        for number, places in enumerate(_minibatches(config, i)):
-            few = seen.at(places)
-            width = few.answers.mask.shape[1]
-            ptx = partial(mix, i * 1000 + number) if mix else None
-            learned.append(_learn(models, few, advantages[places, :width], returns[places, :width], ptx, warm, config))
-        models.engine.weights_changed()
-        state.numbers["beta"] = adapted(beta, seen.kl.mean().item(), config)
-        return {**_summary(seen, beta), **{key: sum(m[key] for m in learned) / len(learned) for key in learned[0]}}
-
-    history = loop.run("ppo", config.iterations, step, state, run.folder, config.seed, report)
-    return base.publish(run, name, models.policy, start.tokenizer, history)
-
-
-def _learn(
-    models: Models,
-    few: Trajectory,
-    advantages: torch.Tensor,
-    returns: torch.Tensor,
-    ptx: Callable[[Any], torch.Tensor] | None,
-    warm: float,
-    config: Config,
-) -> loop.Metrics:
-    """Move the policy and the value model one optimiser step on a minibatch, and return what happened."""
-    mask = few.answers.mask
-    logps, entropy = action_logps_and_entropy(models.policy, few.answers)
-    policy_loss = losses.policy_loss(logps, few.logps, advantages, mask, config.clip_range)
-    policy_loss.backward()
-    if ptx is not None:
-        (config.ptx_coefficient * ptx(models.policy)).backward()
-    norm = models.policy_optimizer.update(config.learning_rate * warm)
-    values = state_values(models.value, few.answers.ids, mask)
-    value_loss = losses.value_loss(values, few.values, returns, mask, config.value_clip_range)
-    value_loss.backward()
-    models.value_optimizer.update(config.value_learning_rate * warm)
-    with torch.no_grad():
-        ratio = torch.exp(logps - few.logps)
-        return {
-            "policy_loss": policy_loss.item(),
-            "value_loss": value_loss.item(),
-            "entropy": losses.masked_mean(entropy, mask).item(),
-            "clipped": losses.masked_mean((abs(ratio - 1) > config.clip_range).float(), mask).item(),
-            "approximate_kl": losses.masked_mean(0.5 * (logps - few.logps) ** 2, mask).item(),
-            "gradient_norm": norm,
-        }
-
-
-def check_first_round(models: Models, seen: Trajectory, rewards: torch.Tensor) -> None:
-    """Raise ModelError, naming the usual cause, where the first round breaks what must hold before any learning.
-
-    The policy is still the reference, so the KL is 0; the ratio of a fresh forward to the recorded one is 1; every answer has an action,
-    its reward sits on its last action and, where it ended, that action is the end-of-turn token.
-    """
-    answers, mask = seen.answers, seen.answers.mask
-    with torch.no_grad():
-        fresh, _ = action_logps_and_entropy(models.policy, answers)
-    alone, last = torch.zeros_like(rewards), losses.last_action(mask)
-    off = (fresh - seen.logps).abs().max().item()
-    broken = [
-        (
-            off > 1e-3,
-            f"the ratio to the recorded policy is not 1 (log-ratio {off:.2g})",
-            "dropout is on, or position ids differ",
-        ),
-        (
-            seen.kl.abs().max().item() > 1e-2,
-            f"the KL to the reference is not 0 (up to {seen.kl.abs().max().item():.2g} nats)",
-            "the reference is another model than the policy's start, or a mask is shifted",
-        ),
-        (bool((mask.sum(dim=1) == 0).any()), "an answer has no token", "the engine returned an empty completion"),
-        (
-            bool(_wrong_ends(models, answers)),
-            "an ended answer's last action is not the end-of-turn token",
-            "the mask leaves the end token out",
-        ),
-        (
-            not torch.allclose(rewards, alone.scatter(1, last[:, None], seen.scores[:, None]), atol=1e-2),
-            "the score does not lie on each answer's last action alone",
-            "the reward index is off by one",
-        ),
-    ]
-    for bad, what, cause in broken:
-        if bad:
-            raise ModelError(f"PPO's first round is wired wrong: {what}; the usual cause: {cause}")
-
-
-def _wrong_ends(models: Models, answers: Answers) -> bool:
-    last = answers.ids.gather(1, losses.last_action(answers.mask)[:, None])[:, 0]
-    return any(
-        ended and token not in models.engine.ends
-        for ended, token in zip(answers.ended.tolist(), last.tolist(), strict=True)
-    )
 
 
 def adapted(beta: float, kl: float, config: Config) -> float:
@@ -181,92 +161,35 @@ def adapted(beta: float, kl: float, config: Config) -> float:
     return beta * (1 + 0.1 * error)
 
 
-def _summary(seen: Trajectory, beta: float) -> loop.Metrics:
+def summary(seen: Trajectory) -> loop.Metrics:
+    """Return what a round's answers were like."""
     return {
         "score": seen.scores.mean().item(),
         "kl": seen.kl.mean().item(),
-        "beta": beta,
         "tokens": seen.answers.lengths.float().mean().item(),
         "ended": seen.answers.ended.mean().item(),
+        "distinct_2": evaluate.distinct(seen.answers, 2),
     }
 
 
-def _models(start: base.Base, reward: base.Base, config: Config) -> Models:
-    policy, value = start.model.eval(), copy.deepcopy(reward.model).eval()
-    reference = copy.deepcopy(policy).requires_grad_(False)
-    scorer = Scorer(reward.model.requires_grad_(False), reward.tokenizer, float(reward.meta.get("shift", 0.0)))
-    betas = (0.9, 0.95)
-    return Models(
-        policy,
-        reference,
-        value,
-        scorer,
-        Engine(policy, start.tokenizer, max_batch=config.batch_size),
-        Optimizer([policy], 0.0, config.clip, betas, eps=1e-5),
-        Optimizer([value], 0.0, config.clip, betas, eps=1e-5),
-    )
+@torch.no_grad()
+def change(now: actors.Seen, few: Trajectory, clip: float) -> loop.Metrics:
+    """Return how far a minibatch's policy is from the one that sampled it."""
+    mask, gap = few.answers.mask, now.logps - few.logps
+    return {
+        "entropy": losses.masked_mean(now.entropy, mask).item(),
+        "clipped": losses.masked_mean((abs(torch.exp(gap) - 1) > clip).float(), mask).item(),
+        "approximate_kl": losses.masked_mean(0.5 * gap**2, mask).item(),
+    }
 
 
-def _prompt_ids(tokenizer: Any, context: int, prompts: list[list[formats.Row]], config: Config) -> list[list[int]]:
-    found = []
-    for index, messages in enumerate(prompts):
-        ids = encode.render(tokenizer, messages, prompt=True)
-        if len(ids) + config.max_tokens > context:
-            raise UsageError(
-                f"{formats.place(config.prompts, index)}: the prompt is {len(ids)} tokens long and an answer may take "
-                f"{config.max_tokens}, more than the models' context of {context}; shorten the prompt or lower max_tokens"
-            )
-        found.append(ids)
-    return found
+def mean(rows: list[loop.Metrics]) -> loop.Metrics:
+    """Return each number's mean over the rows."""
+    return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
 
 
-def _batch(prompts: Sequence[list[int]], config: Config, i: int) -> tuple[list[list[int]], int, list[int]]:
-    """Return round i's prompts (every prompt comes once before any comes twice), the answer limit, and a seed for each."""
-    chosen = []
-    for number in range(i * config.batch_size, (i + 1) * config.batch_size):
-        turn, place = divmod(number, len(prompts))
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + turn)
-        order = torch.randperm(len(prompts), generator=generator).tolist()
-        chosen.append(prompts[order[place]])
-    seeds = [config.seed * 2**32 + i * config.batch_size + number for number in range(config.batch_size)]
-    return chosen, config.max_tokens, seeds
-
-
-def _minibatches(config: Config, i: int) -> list[torch.Tensor]:
-    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + i + 1)
-    orders = [torch.randperm(config.batch_size, generator=generator) for _ in range(config.epochs)]
-    return [places for order in orders for places in order.split(config.minibatch_size)]
-
-
-def _warmup(i: int, iterations: int) -> float:
-    """Return the share of the peak rate in round i: from a tenth to 1 over the first rounds (InstructGPT C.4)."""
-    return 1.0 if i >= iterations else 0.1 + 0.9 * i / iterations
-
-
-def _ptx(config: Config, tokenizer: Any, context: int) -> Callable[[int, Any], torch.Tensor] | None:
-    """Return what gives the mixed-in loss of a minibatch, by its number and the policy; None where nothing is mixed in.
-
-    A file of text is InstructGPT's pretraining mix. A file of chat rows is the same for a model that was only ever taught by
-    demonstrations: what it was shown is what PPO must not make it forget.
-    """
+def _mix(config: Config, start: base.Base) -> Mix | None:
     if config.ptx is None:
         return None
-    if config.ptx.endswith((".jsonl", ".jsonl.gz")):
-        shown = encode.examples(tokenizer, formats.read_chat(config.ptx), config.ptx, context)
-        return lambda number, policy: demonstration_loss(
-            policy, [shown[i] for i in _places(len(shown), config, number)]
-        )
-    window = min(PTX_WINDOW, context)
-    stream = pretrain.token_stream(pretrain.documents(config.ptx), tokenizer)
-    if len(stream) <= window:
-        raise UsageError(f"{config.ptx} holds {len(stream)} tokens; the pretraining mix needs more than {window}")
-    seed = config.seed * 1_000_003
-    return lambda number, policy: pretrain.next_token_loss(
-        policy, pretrain.windows(stream, config.minibatch_size, window, seed + number)
-    )
-
-
-def _places(rows: int, config: Config, number: int) -> list[int]:
-    """Return which rows a minibatch mixes in: as many as it has answers, drawn afresh for each."""
-    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
-    return torch.randint(rows, (config.minibatch_size,), generator=generator).tolist()
+    size, weight = config.minibatch_size, config.ptx_coefficient
+    return mix(config.ptx, start.tokenizer, start.context, size, weight, config.ptx_examples, config.seed)

@@ -13,7 +13,7 @@ import torch
 from chains.models.engine import Engine, Request, Sampling
 from chains.models.scorer import Scorer
 from tuning import encode
-from tuning.forward import chosen_logits, chosen_tokens, spread, state_values
+from tuning.forward import chosen_logits, chosen_tokens, spread
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,19 @@ class Trajectory:
 
 
 def sample(
-    engine: Engine, prompts: Sequence[Sequence[int]], max_tokens: int, seeds: Sequence[int], temperature: float = 1.0
+    engine: Engine,
+    prompts: Sequence[Sequence[int]],
+    max_tokens: int,
+    seeds: Sequence[int],
+    temperature: float = 1.0,
+    adapter: str | None = None,
 ) -> Answers:
-    """Return one sampled answer a prompt; answer i's random stream is `seeds[i]`'s, whatever else is sampled with it."""
+    """Return one sampled answer a prompt; answer i's random stream is `seeds[i]`'s, whatever else is sampled with it.
+
+    Prompts that are equal are read once. `adapter` names the LoRA adapter that answers, where the engine's model has one.
+    """
     requests = [
-        Request(tuple(prompt), Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed))
+        Request(tuple(prompt), Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed), adapter=adapter)
         for prompt, seed in zip(prompts, seeds, strict=True)
     ]
     done = engine.generate(requests)
@@ -98,16 +106,6 @@ def action_logps_and_entropy(model: Any, answers: Answers) -> tuple[torch.Tensor
     return spread(actions, answers.mask), spread(entropy, answers.mask)
 
 
-@torch.no_grad()
-def judge(
-    answers: Answers, policy: Any, reference: Any, value: Any, scorer: Scorer, missing_end_penalty: float
-) -> Trajectory:
-    """Return the answers with the log-probabilities, values and scores of this moment."""
-    scores = torch.tensor(scorer.score_ids(answers.rows)) - missing_end_penalty * (1 - answers.ended)
-    return Trajectory(
-        answers,
-        action_logps(policy, answers),
-        action_logps(reference, answers),
-        state_values(value, answers.ids, answers.mask),
-        scores,
-    )
+def penalised_scores(scorer: Scorer, answers: Answers, missing_end_penalty: float) -> torch.Tensor:
+    """Return each answer's score (B,), `missing_end_penalty` less where the answer never ended."""
+    return torch.tensor(scorer.score_ids(answers.rows)) - missing_end_penalty * (1 - answers.ended)

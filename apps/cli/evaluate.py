@@ -1,14 +1,32 @@
-"""`chaintune eval`: how well a local model knows the answers of a chat JSONL file."""
+"""`chaintune eval FILE`: how well a local model knows the answers of a chat JSONL file; `eval win` compares two models."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
-from apps.cli import flags, show
+from apps.cli import flags, show, win
 from tuning import formats
 
 
+class FileFirst(typer.core.TyperGroup):
+    """A group whose first word may be a file: then it is the command `answers`, which needs no name."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `answers` before anything that is no command of the group."""
+        named = args and (args[0] in self.commands or args[0] in ("--help", "-h"))
+        return super().parse_args(ctx, args if named or not args else ["answers", *args])
+
+
+app = typer.Typer(
+    cls=FileFirst,
+    no_args_is_help=True,
+    help="Measure a model on right answers (eval FILE), or against another (eval win).",
+)
+
+
+@app.command("answers")
 def evaluate(
     data: Annotated[
         Path, typer.Argument(help="Chat JSONL with the answers that are right; not the file it was trained on.")
@@ -36,3 +54,6 @@ def evaluate(
         show.say(
             f"{model} on {data} ({len(rows)} rows): perplexity {perplexity:.4g}, exact answers {result['exact']:.1%}"
         )
+
+
+app.command("win")(win.win)

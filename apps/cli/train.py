@@ -1,4 +1,4 @@
-"""`chaintune pretrain` and `chaintune tune sft|rm|ppo`: each stage's options are the fields of its configuration."""
+"""`chaintune pretrain` and `chaintune tune sft|rm|ppo|dpo|grpo|loop`: each stage's options are the fields of its configuration."""
 
 import importlib
 from typing import Any
@@ -6,10 +6,21 @@ from typing import Any
 import typer
 
 from apps.cli import config_options, show
-from tuning.configs import PPOConfig, PretrainConfig, RewardConfig, SFTConfig, check
+from tuning import presets
+from tuning.configs import (
+    DPOConfig,
+    GRPOConfig,
+    PPOConfig,
+    PretrainConfig,
+    RewardConfig,
+    RoundsConfig,
+    SFTConfig,
+    check,
+)
 
 tune = typer.Typer(
-    no_args_is_help=True, help="Tune a model: demonstrations (sft), a reward model (rm), reinforcement learning (ppo)."
+    no_args_is_help=True,
+    help="Tune a model: demonstrations (sft), a reward model (rm), reinforcement learning (ppo, grpo), or rankings alone (dpo).",
 )
 
 
@@ -47,6 +58,30 @@ def add_to(app: typer.Typer) -> None:
         "Improve a model against a reward model with PPO: InstructGPT's third step.",
         "chaintune tune ppo --policy ft:starter:local:hobanne:… --reward-model ft:starter:local:rm:… --prompts prompts.jsonl",
     )
+    _add(
+        tune,
+        "dpo",
+        "dpo",
+        DPOConfig,
+        "Improve a model by rankings alone, without a reward model or samples.",
+        "chaintune tune dpo --model ft:starter:local:hobanne:… --data rankings.jsonl",
+    )
+    _add(
+        tune,
+        "grpo",
+        "grpo",
+        GRPOConfig,
+        "Improve a model by groups of answers to a prompt: GRPO, or RLOO.",
+        "chaintune tune grpo --policy ft:starter:local:hobanne:… --prompts sums.jsonl --rule exact",
+    )
+    _add(
+        tune,
+        "loop",
+        "rounds",
+        RoundsConfig,
+        "Repeat steps 2 and 3: sample and rank answers, retrain the reward model, run PPO.",
+        "chaintune tune loop --policy ft:starter:local:hobanne:… --prompts prompts.jsonl --folder loop --rounds 3 --judge ft:starter:local:rm:…",
+    )
     app.add_typer(tune, name="tune", rich_help_panel="Tune")
 
 
@@ -55,7 +90,9 @@ def _add(app: typer.Typer, name: str, stage: str, config: type, help: str, examp
         _train(stage, values, as_json)
 
     panel = "Tune" if name == "pretrain" else None
-    app.command(name, help=f"{help}\n\nExample: {example}", rich_help_panel=panel)(config_options.command(config, run))
+    app.command(name, help=f"{help}\n\nExample: {example}", rich_help_panel=panel)(
+        config_options.command(config, run, stage if stage in presets.INSTRUCTGPT else None)
+    )
 
 
 def _train(stage: str, config: Any, as_json: bool) -> None:

@@ -16,6 +16,9 @@ STAGES = {
     ("tune", "sft"): configs.SFTConfig,
     ("tune", "rm"): configs.RewardConfig,
     ("tune", "ppo"): configs.PPOConfig,
+    ("tune", "dpo"): configs.DPOConfig,
+    ("tune", "grpo"): configs.GRPOConfig,
+    ("tune", "loop"): configs.RoundsConfig,
 }
 
 
@@ -28,7 +31,7 @@ def command(words):
 
 @pytest.mark.parametrize("words", STAGES, ids=" ".join)
 def test_every_field_is_a_flag_with_its_default_and_help(words):
-    flags = {option.name: option for option in command(words).params if option.name not in ("json", "help")}
+    flags = {option.name: option for option in command(words).params if option.name not in ("json", "help", "preset")}
     fields = dataclasses.fields(STAGES[words])
     assert list(flags) == [field.name for field in fields]
     for field in fields:
@@ -123,3 +126,22 @@ def test_a_bad_row_is_named_by_file_and_line(tiny, tmp_path, capsys):
 def test_eval_of_data_that_is_not_there_loads_nothing(capsys):
     assert main(["eval", "/nowhere.jsonl", "--model", "starter"]) == 2
     assert capsys.readouterr().err.startswith("cannot read /nowhere.jsonl")
+
+
+def test_a_preset_gives_its_numbers_and_a_written_flag_wins(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("apps.cli.train._train", lambda stage, values, as_json: seen.append(values))
+    names = ["--policy", "p", "--reward-model", "r", "--prompts", "f"]
+    assert main(["tune", "ppo", *names, "--preset", "instructgpt", "--ptx-examples", "1", "--ema", "0.5"]) == 0
+    (config,) = seen
+    assert (config.batch_size, config.kl_coefficient, config.warmup_iterations) == (512, 0.02, 10)
+    assert (config.ptx_examples, config.ema) == (1, 0.5)
+
+
+def test_an_unknown_preset_is_named(capsys):
+    assert main(["tune", "ppo", "--policy", "p", "--reward-model", "r", "--prompts", "f", "--preset", "chatgpt"]) == 2
+    assert "preset 'chatgpt' is unknown; have 'instructgpt'" in capsys.readouterr().err
+
+
+def test_a_model_has_the_context_that_its_flag_names(tiny):
+    assert json.loads((registry.find(tiny).path / "config.json").read_text())["n_positions"] == 96

@@ -22,6 +22,8 @@ SIDES = {
     "ours": "tests.bench.side_ours",
     "transformers": "tests.bench.side_transformers",
     "llama.cpp": "tests.bench.side_llama_cpp",
+    "ppo ours": "tests.bench.side_ppo_ours",
+    "ppo trl": "tests.bench.side_ppo_trl",
 }
 
 

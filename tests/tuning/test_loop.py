@@ -185,7 +185,11 @@ stages = {
     "sft": (sft, sft.Config("starter", data, epochs=2, batch_size=2, dropout=0.2, seed=1)),
     "ppo": (ppo, ppo.Config(
         "starter", "judge", data, ptx=str(folder / "text.txt"), iterations=4, batch_size=6, minibatch_size=4, epochs=2,
-        max_tokens=5, kl_target=0.5, warmup_iterations=2, seed=1,
+        max_tokens=5, kl_target=0.5, warmup_iterations=2, ema=0.9, seed=1,
+    )),
+    "adapter": (ppo, ppo.Config(
+        "starter", "judge", data, iterations=4, batch_size=4, minibatch_size=4, max_tokens=5, ema=0.9, lora_rank=2,
+        shared_trunk=True, seed=1,
     )),
 }
 
@@ -245,7 +249,7 @@ def killed(tmp_path_factory):
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize(("stage", "steps"), [("sft", 6), ("ppo", 4)])
+@pytest.mark.parametrize(("stage", "steps"), [("sft", 6), ("ppo", 4), ("adapter", 4)])
 def test_a_killed_run_started_again_ends_with_the_same_weights(killed, stage, steps):
     seen = killed[stage]
     assert seen["whole"] == [0, list(range(1, steps + 1))]

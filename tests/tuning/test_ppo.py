@@ -13,7 +13,7 @@ from chains.models import registry
 from chains.models.engine import Engine
 from chains.models.scorer import Scorer, load_scorer
 from tests import tiny
-from tuning import base, encode, formats, losses, ppo, reward, rollout, sft, tokenizer
+from tuning import actors, base, encode, formats, invariants, loop, losses, ppo, ptx, reward, rollout, sft, tokenizer
 from tuning.optimizer import Optimizer
 
 QUESTIONS = ["yes?", "no?", "maybe?", "What colour is the sky?", "공은 무슨 색인가요?"]
@@ -115,14 +115,13 @@ def rolled(config, max_tokens=6, some_end=False):
     """Return the models, the answers of a first round and its trajectory."""
     start, judge = base.load(config.policy), base.load(config.reward_model, kind="reward")
     policy, value = start.model.eval(), copy.deepcopy(judge.model).eval()
-    models = ppo.Models(
+    models = actors.Actors(
         policy,
         copy.deepcopy(policy),
         value,
         Scorer(judge.model, judge.tokenizer, judge.meta["shift"]),
         Engine(policy, start.tokenizer),
-        Optimizer([policy]),
-        Optimizer([value]),
+        {"policy": Optimizer([policy]), "value": Optimizer([value])},
     )
     messages = [[{"role": "user", "content": question}] for question in QUESTIONS]
     prompts = [encode.render(start.tokenizer, one, prompt=True) for one in messages]
@@ -135,7 +134,7 @@ def rolled(config, max_tokens=6, some_end=False):
 
 
 def judged(models, said):
-    return rollout.judge(said, models.policy, models.reference, models.value, models.scorer, missing_end_penalty=2.5)
+    return models.judge(said, missing_end_penalty=2.5)
 
 
 def rewards_of(seen):
@@ -209,7 +208,7 @@ def test_a_part_of_a_trajectory_is_cut_to_its_longest_row(config):
 def test_a_first_round_that_is_wired_right_passes(config):
     models, _, said = rolled(config)
     seen = judged(models, said)
-    ppo.check_first_round(models, seen, rewards_of(seen))
+    invariants.check_first_round(models, seen, rewards_of(seen))
 
 
 def test_another_reference_is_seen(config):
@@ -218,7 +217,7 @@ def test_another_reference_is_seen(config):
         models.reference.transformer.h[0].mlp.c_fc.weight.add_(0.5)
     seen = judged(models, said)
     with pytest.raises(ModelError, match=r"the KL to the reference is not 0 .*the reference is another model"):
-        ppo.check_first_round(models, seen, rewards_of(seen))
+        invariants.check_first_round(models, seen, rewards_of(seen))
 
 
 def test_dropout_in_the_policy_is_seen(config):
@@ -227,7 +226,7 @@ def test_dropout_in_the_policy_is_seen(config):
     base.set_dropout(models.policy, 0.5)
     models.policy.train()
     with pytest.raises(ModelError, match=r"the ratio to the recorded policy is not 1 .*dropout is on"):
-        ppo.check_first_round(models, seen, rewards_of(seen))
+        invariants.check_first_round(models, seen, rewards_of(seen))
 
 
 @pytest.mark.parametrize("fault", ["one token short", "one place early"])
@@ -243,7 +242,7 @@ def test_a_mask_without_the_end_token_is_seen(config, fault):
     with pytest.raises(
         ModelError, match=r"last action is not the end-of-turn token.*the mask leaves the end token out"
     ):
-        ppo.check_first_round(models, seen, rewards_of(seen))
+        invariants.check_first_round(models, seen, rewards_of(seen))
 
 
 def test_an_answer_without_a_token_is_seen(config):
@@ -252,7 +251,7 @@ def test_an_answer_without_a_token_is_seen(config):
     mask[2] = 0
     seen = judged(models, dataclasses.replace(said, mask=mask))
     with pytest.raises(ModelError, match="an answer has no token"):
-        ppo.check_first_round(models, seen, rewards_of(seen))
+        invariants.check_first_round(models, seen, rewards_of(seen))
 
 
 @pytest.mark.parametrize("shift", [-1, 1], ids=["a place early", "a place late"])
@@ -260,7 +259,7 @@ def test_a_reward_off_its_place_is_seen(config, shift):
     models, _, said = rolled(config)
     seen = judged(models, said)
     with pytest.raises(ModelError, match="the score does not lie on each answer's last action alone"):
-        ppo.check_first_round(models, seen, rewards_of(seen).roll(shift, dims=1))
+        invariants.check_first_round(models, seen, rewards_of(seen).roll(shift, dims=1))
 
 
 # What is refused, and what changes the result
@@ -347,3 +346,63 @@ def test_a_high_price_of_kl_keeps_the_policy_near(config):
     longer = dataclasses.replace(config, iterations=10, batch_size=16, minibatch_size=16)
     cheap, dear = (curve(ppo.train(dataclasses.replace(longer, kl_coefficient=beta))) for beta in (0.0, 20.0))
     assert dear[-1]["kl"] < 0.5 * cheap[-1]["kl"]
+
+
+def test_the_published_weights_are_their_average_over_the_steps(config):
+    """decay^2 of the start, decay (1 - decay) of the weights after step 1, 1 - decay of those after step 2."""
+    one, two = (dataclasses.replace(config, iterations=n, minibatch_size=8, learning_rate=0.05) for n in (1, 2))
+    start, first, last = (
+        base.load(name).model.state_dict() for name in (config.policy, *(ppo.train(c).name for c in (one, two)))
+    )
+    kept = base.load(ppo.train(dataclasses.replace(two, ema=0.75)).name).model.state_dict()
+    for name, weight in kept.items():
+        torch.testing.assert_close(weight, 0.5625 * start[name] + 0.1875 * first[name] + 0.25 * last[name])
+    assert not torch.allclose(kept["transformer.wte.weight"], last["transformer.wte.weight"], atol=1e-3)
+
+
+def test_eight_parts_of_a_mix_are_the_gradient_of_all_of_them(config, tmp_path):
+    """C.4's accumulation: the parts' gradients add up to the coefficient x that of the mean loss of every example together."""
+    path = tiny.write(tmp_path / "shown.jsonl", [tiny.chat("yes?", "no"), tiny.chat("no?", "yes")])
+    policy = base.load(config.policy).model.eval()
+    parts = ptx.mix(path, tiny.words(), 96, 2, 27.8, examples=8, seed=1)
+    loss = parts.backward(policy, 3)
+    found = policy.transformer.wte.weight.grad.clone()
+    policy.zero_grad()
+    rows = encode.examples(tiny.words(), formats.read_chat(path), path)
+    means = []
+    for number in range(24, 32):
+        places = torch.randint(2, (2,), generator=torch.Generator().manual_seed(1_000_003 + number)).tolist()
+        means.append(sft.demonstration_loss(policy, [rows[place] for place in places]))
+    (27.8 * torch.stack(means).mean()).backward()
+    torch.testing.assert_close(found, policy.transformer.wte.weight.grad)
+    assert loss == pytest.approx(torch.stack(means).mean().item(), rel=1e-5)
+
+
+def test_a_round_says_how_varied_its_answers_are_and_where_its_time_goes(config):
+    entry = ppo.train(dataclasses.replace(config, watch_every=2))
+    assert ["best_of_n" in m for m in curve(entry)] == [True, False, True, False]
+    assert all(0 < m["distinct_2"] <= 1 for m in curve(entry))
+    assert set(entry.meta["seconds"]) == {"rollout", "scoring", "forward", "backward", "optimiser", "watch"}
+    quiet = ppo.train(dataclasses.replace(config, watch_every=0))
+    assert weights(quiet) == weights(entry)  # looking changes nothing
+
+
+class SaysGood:
+    """A reward whose optimum is known: 1 for the answer `good` and nothing else."""
+
+    def score_ids(self, rows):
+        return [float(tiny.words().decode(ids).endswith("good<|end|>")) for ids in rows]
+
+
+def test_a_rule_whose_optimum_is_known_is_reached(config):
+    wanted = dataclasses.replace(
+        config, batch_size=24, minibatch_size=12, epochs=2, kl_coefficient=0.01, learning_rate=3e-3, watch_every=0
+    )
+    start, judge = base.load(config.policy), base.load(config.reward_model, kind="reward")
+    models = dataclasses.replace(actors.made(start, judge, wanted), scorer=SaysGood())
+    prompts = [encode.render(start.tokenizer, [{"role": "user", "content": q}], prompt=True) for q in QUESTIONS]
+    training = ppo.Training(wanted, models, prompts, None)
+    state = loop.State(models.modules, models.optimizers, {"beta": wanted.kl_coefficient})
+    scores = [training.step(i, state)["score"] for i in range(30)]
+    assert scores[0] < 0.5
+    assert sum(scores[-3:]) / 3 > 0.9  # 1 is the most there is

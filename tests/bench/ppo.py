@@ -1,0 +1,103 @@
+"""PPO beside TRL 1.12's PPOTrainer: episodes a second, the two in turn on the same core, with the same weights and prompts.
+
+    python -m tests.bench.ppo --trl-python ENV/bin/python --trl FOLDER [--epochs 4 1] [--rounds 3] [--json]
+
+tests/tuning/test_trl_peer.py's head says how to make ENV and FOLDER, and holds that advantages, losses and gradients are equal on a batch.
+An update is 32 prompts of 57 tokens with 48 sampled each, fp32, four models, one optimiser step an epoch. A comparison is printed only where
+both sampled as many tokens and their policies are as unsure (entropy within 5 %). Ours is shown by part, and on a shared trunk too, which
+is another algorithm and has no ratio.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.bench import models
+from tests.bench.compare import Side, alternate, comparison, say
+
+PROMPT, ANSWER = 57, 48
+
+
+def main() -> None:
+    given = _arguments()
+    folder = models.folder(given.cache, "S")
+    prompts = [row["ids"][-PROMPT:] for row in models.requests(folder, given.episodes)]
+    common = {"folder": str(folder), "threads": 1, "cores": given.cores, "answer": ANSWER, "prompts": prompts}
+    for epochs in given.epochs:
+        told = {**common, "epochs": epochs}
+        ours = Side("ours", sys.executable, {**told, "side": "ppo ours"})
+        shared = Side(
+            "ours, shared trunk", sys.executable, {**told, "side": "ppo ours", "more": {"shared_trunk": True}}
+        )
+        theirs = Side("trl 1.12", given.trl_python, {**told, "side": "ppo trl", "trl": given.trl})
+        alternate([ours, theirs, shared], given.rounds, given.cache / "ppo.log")
+        for side in (ours, shared, theirs):
+            _rates(side, given.episodes)
+        report(given, epochs, ours, theirs, shared)
+
+
+def _rates(side: Side, episodes: int) -> None:
+    for run in side.runs:
+        run["episodes"] = episodes / run["answers"]["seconds"]
+        run["by_cpu"] = episodes / run["answers"]["cpu"]
+
+
+def report(given: argparse.Namespace, epochs: int, ours: Side, theirs: Side, shared: Side) -> None:
+    """Print the comparison where the two did the same work, why not where they did not, and our parts."""
+    facts: dict[str, Any] = {
+        "bench": "ppo",
+        "peer": theirs.name,
+        "model": "S",
+        "dtype": "fp32",
+        "threads": 1,
+        "path": f"{epochs} epochs",
+    }
+    if why := unequal(ours, theirs):
+        say(given, {**facts, "not_compared": why})
+    else:
+        row = comparison(ours, theirs, "episodes", "episodes/s", **facts)
+        row["cpu_ratio"] = comparison(ours, theirs, "by_cpu", "episodes/s")["ratio"]
+        say(given, row)
+    for side in (ours, shared):
+        if side.runs:
+            parts = side.runs[-1]["answers"]["parts"]
+            whole = sum(parts.values())
+            shares = {name: f"{seconds / whole:.0%}" for name, seconds in parts.items()}
+            say(given, {"side": side.name, "epochs": epochs, "episodes/s": round(side.median("episodes"), 2), **shares})
+
+
+def unequal(ours: Side, theirs: Side) -> str:
+    """Return why the two did not do the same work; nothing where they did."""
+    for side in (ours, theirs):
+        if side.failed or not side.runs:
+            return f"{side.name} did not run: {side.failed}"
+    a, b = ours.runs[-1]["answers"], theirs.runs[-1]["answers"]
+    if a["tokens"] != b["tokens"]:
+        return f"they sampled {a['tokens']} and {b['tokens']} tokens an answer"
+    if b["entropy"] and abs(a["entropy"] / b["entropy"] - 1) > 0.05:
+        return f"their policies' entropies are {a['entropy']:.2f} and {b['entropy']:.2f} nats"
+    return ""
+
+
+def _arguments() -> argparse.Namespace:
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "chaintune-bench"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trl-python", default=os.environ.get("CHAINTUNE_TRL"), help="the peer's interpreter")
+    parser.add_argument("--trl", default=os.environ.get("CHAINTUNE_TRL_PPO"), help="the folder that holds TRL 1.12")
+    parser.add_argument("--epochs", type=int, nargs="+", default=[4, 1], help="TRL's default is 4, InstructGPT's 1")
+    parser.add_argument("--episodes", type=int, choices=[8, 16, 24, 32], default=32, help="answers an update")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cores", type=int, nargs="+", default=sorted(os.sched_getaffinity(0))[-1:])
+    parser.add_argument("--cache", type=Path, default=cache, help="the folder for the model and the log")
+    parser.add_argument("--json", action="store_true", help="one JSON object for each comparison")
+    given = parser.parse_args()
+    if not given.trl_python or not given.trl:
+        parser.error("name TRL's interpreter and folder: tests/tuning/test_trl_peer.py's head says how to make them")
+    given.cache.mkdir(parents=True, exist_ok=True)
+    return given
+
+
+if __name__ == "__main__":
+    main()

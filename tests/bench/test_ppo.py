@@ -1,0 +1,57 @@
+"""The PPO benchmark prints a ratio only of equal work, and its own side's update is the product's."""
+
+import json
+from argparse import Namespace
+
+import pytest
+
+from tests import tiny
+from tests.bench import ppo, side_ppo_ours
+from tests.bench.compare import Side
+
+
+def side(name, seconds, tokens=48.0, entropy=8.0):
+    answers = {
+        "seconds": seconds,
+        "cpu": seconds,
+        "tokens": tokens,
+        "entropy": entropy,
+        "parts": {"rollout": 1.0, "forward": 3.0},
+    }
+    made = Side(name, "python", {}, [{"answers": answers, "extra_mb": 100.0}])
+    ppo._rates(made, 32)
+    return made
+
+
+def printed(capsys, ours, theirs):
+    ppo.report(Namespace(json=True), 4, ours, theirs, Side("shared", "python", {}))
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_equal_work_has_a_ratio_and_our_parts(capsys):
+    row, parts = printed(capsys, side("ours", 8.0), side("trl", 20.0, entropy=8.1))
+    assert (row["ours"], row["theirs"], row["ratio"], row["cpu_ratio"]) == (4.0, 1.6, 2.5, 2.5)
+    assert (parts["rollout"], parts["forward"]) == ("25%", "75%")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "why"),
+    [
+        (side("trl", 20.0, tokens=12.0), "they sampled 48.0 and 12.0 tokens an answer"),
+        (side("trl", 20.0, entropy=5.0), "their policies' entropies are 8.00 and 5.00 nats"),
+        (Side("trl", "python", {}, failed="no torch"), "trl did not run: no torch"),
+    ],
+)
+def test_other_work_has_none(capsys, theirs, why):
+    row = printed(capsys, side("ours", 8.0), theirs)[0]
+    assert row["not_compared"] == why and "ratio" not in row
+
+
+def test_our_update_samples_the_whole_length(tmp_path):
+    tiny.model().save_pretrained(tmp_path)
+    words = tiny.words()
+    words.save_pretrained(tmp_path)
+    spec = {"folder": str(tmp_path), "threads": 1, "prompts": [[300, 301], [302, 303]], "epochs": 2, "answer": 5}
+    found = side_ppo_ours.load(spec).run()
+    assert 1 <= found["tokens"] <= 5 and found["seconds"] > 0
+    assert {"rollout", "scoring", "forward", "backward", "optimiser"} == set(found["parts"])

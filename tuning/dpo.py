@@ -1,0 +1,127 @@
+"""DPO: preferences learned without a reward model or samples (Rafailov et al., arXiv 2305.18290).
+
+    model = dpo.train(dpo.Config(model=sft_model.name, data="rankings.jsonl"))
+
+The policy is its own reward model, beta x log(pi / pi_ref), and learns by the reward model's ranking loss: with two answers to a prompt
+that is Eq. 7, with K all pairs of the prompt count as in InstructGPT's Eq. 1. What the reference says never changes, so it is computed
+once and the reference is not kept. Dropout is off. Shapes: B answers, T positions.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from chains.errors import UsageError
+from chains.models import registry
+from tuning import base, encode, formats, loop, losses
+from tuning.configs import DPOConfig as Config
+from tuning.configs import check
+from tuning.forward import chosen_logits, chosen_tokens, spread
+from tuning.optimizer import Optimizer, cosine
+
+__all__ = ["Config", "train"]
+
+TOGETHER = 8
+"""Prompts whose answers are measured in one forward."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One prompt's K answers as tokens, their ranks, and log pi_ref of each, (K,)."""
+
+    answers: list[encode.Example]
+    ranks: torch.Tensor
+    reference: torch.Tensor
+
+
+def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
+    """Improve `config.model` by the rankings in `config.data`, register the new model and return its entry.
+
+    Raises UsageError on a bad row, naming file and line, before anything is trained.
+    """
+    check(config)
+    run = base.begin("dpo", config, [config.model])
+    name = registry.new_name(config.model, config.suffix)
+    rows = formats.read_rankings(config.data)
+    held = formats.read_rankings(config.validation) if config.validation else []
+    start = base.load(config.model)
+    model = start.model.eval()
+    train_set = ranked_rows(start, rows, config.data)
+    valid_set = ranked_rows(start, held, str(config.validation))
+    optimizer = Optimizer([model], config.weight_decay, config.clip)
+    steps = max(1, math.ceil(config.epochs * math.ceil(len(train_set) / config.batch_size)))
+    lengths = [max(len(answer.ids) for answer in row.answers) for row in train_set]
+    batches = list(encode.epochs(lengths, config.batch_size, config.seed, steps))
+
+    def step(i: int) -> loop.Metrics:
+        loss, metrics = preference_loss(model, [train_set[place] for place in batches[i]], config.beta)
+        loss.backward()
+        rate = cosine(i, steps, config.learning_rate, config.warmup, config.final_rate)
+        return {**metrics, "gradient_norm": optimizer.update(rate), "learning_rate": rate}
+
+    state = loop.State({"model": model}, {"model": optimizer})
+    history = loop.run("dpo", steps, step, state, run.folder, config.seed, report)
+    facts = {f"held_out_{name}": value for name, value in measured(model, valid_set, config.beta).items()}
+    return base.publish(run, name, model, start.tokenizer, history, **facts)
+
+
+def ranked_rows(start: base.Base, rows: Sequence[formats.Row], path: str) -> list[Ranked]:
+    """Return the rankings in `path` with what the model, as it is now, says of each answer; an error names the row's line."""
+    answers = [_examples(start, row, path, index) for index, row in enumerate(rows)]
+    found = []
+    for first in range(0, len(rows), TOGETHER):
+        together = answers[first : first + TOGETHER]
+        with torch.inference_mode():
+            logps = answer_logps(start.model, [answer for of_one in together for answer in of_one])
+        parts = logps.clone().split([len(of_one) for of_one in together])
+        for row, of_one, part in zip(rows[first : first + TOGETHER], together, parts, strict=True):
+            found.append(Ranked(of_one, torch.tensor([output["rank"] for output in row["outputs"]]), part))
+    return found
+
+
+def _examples(start: base.Base, row: formats.Row, path: str, index: int) -> list[encode.Example]:
+    try:
+        return [encode.example(start.tokenizer, chat, start.context) for chat in chats(row)]
+    except UsageError as error:
+        raise UsageError(f"{formats.place(path, index)}: {error}") from error
+
+
+def chats(row: formats.Row) -> list[formats.Row]:
+    """Return a rankings row's answers as chat rows in which nothing but the answer is learned."""
+    prompt = [
+        {**message, "weight": 0} if message["role"] == "assistant" else message for message in row["input"]["messages"]
+    ]
+    return [{"messages": [*prompt, *output["messages"]]} for output in row["outputs"]]
+
+
+def answer_logps(model: torch.nn.Module, answers: Sequence[encode.Example]) -> torch.Tensor:
+    """Return log pi(answer | prompt) in nats, summed over the answer's tokens and its end-of-turn token: (B,)."""
+    ids, learned = encode.pad([a.ids for a in answers]), encode.pad([a.learned for a in answers])  # (B, T)
+    logps = losses.token_logps(chosen_logits(model, ids, learned), chosen_tokens(ids, learned))  # (N,)
+    return spread(logps, learned).sum(dim=1)
+
+
+def preference_loss(model: torch.nn.Module, batch: Sequence[Ranked], beta: float) -> tuple[torch.Tensor, loop.Metrics]:
+    """Return DPO's loss of a batch, and what its implicit rewards do: the share of pairs in order, and their mean gap."""
+    logps = answer_logps(model, [answer for row in batch for answer in row.answers])
+    parts = logps.split([len(row.answers) for row in batch])
+    rewards = losses.implicit_rewards(parts, [row.reference for row in batch], beta)
+    ranks = [row.ranks for row in batch]
+    gaps = torch.cat([losses.pair_gaps(r, order) for r, order in zip(rewards, ranks, strict=True)]).detach()
+    loss = losses.ranking_loss(rewards, ranks)
+    accuracy, margin = (gaps > 0).float().mean().item(), gaps.mean().item()
+    return loss, {"loss": loss.item(), "pair_accuracy": accuracy, "margin": margin}
+
+
+@torch.inference_mode()
+def measured(model: torch.nn.Module, rows: Sequence[Ranked], beta: float) -> loop.Metrics:
+    """Return the loss, pair accuracy and margin on rankings that were not learned from; {} where there are none."""
+    if not rows:
+        return {}
+    parts = [
+        (rows[i : i + TOGETHER], preference_loss(model, rows[i : i + TOGETHER], beta)[1])
+        for i in range(0, len(rows), TOGETHER)
+    ]
+    return {name: sum(len(few) * found[name] for few, found in parts) / len(rows) for name in parts[0][1]}
