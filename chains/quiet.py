@@ -69,7 +69,7 @@ def batch(
     if hasattr(type(runnable), "unheard"):
         return list(runnable.unheard(inputs, configs, kwargs))
     prompts = _prompts(runnable, inputs, kwargs)
-    return None if prompts is None else _signed(runnable.replies(prompts, kwargs))
+    return None if prompts is None else signed(runnable.replies(prompts, kwargs))
 
 
 async def abatch(
@@ -79,7 +79,7 @@ async def abatch(
     if hasattr(type(runnable), "aunheard"):
         return list(await runnable.aunheard(inputs, configs, kwargs))
     prompts = _prompts(runnable, inputs, kwargs) if hasattr(type(runnable), "areplies") else None
-    return None if prompts is None else _signed(await runnable.areplies(prompts, kwargs))
+    return None if prompts is None else signed(await runnable.areplies(prompts, kwargs))
 
 
 def stream(runnable: Any, input: Any, config: RunnableConfig, kwargs: Mapping[str, Any]) -> Iterator[Any] | None:
@@ -90,7 +90,7 @@ def stream(runnable: Any, input: Any, config: RunnableConfig, kwargs: Mapping[st
     return _pieces(runnable, prompts[0], kwargs)
 
 
-def _signed(replies: list[Any]) -> list[Any]:
+def signed(replies: list[Any]) -> list[Any]:
     """Return the replies with an id each, in the form that langchain_core gives: a parser may look at it."""
     for reply in replies:
         if isinstance(reply, BaseMessage) and reply.id is None:
@@ -119,7 +119,12 @@ def _prompts(model: Any, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> li
 
 def has_replies(model: Any, kwargs: Mapping[str, Any]) -> bool:
     """Say whether `model` may be asked the shorter way, with these settings."""
-    return _has_own_entrance(type(model)) and _silent(model) and (not kwargs or kwargs.keys() <= _NAMES)  # type: ignore[arg-type]  # mypy: a class is not seen as Hashable
+    return has_own_way(model) and (not kwargs or kwargs.keys() <= _NAMES)
+
+
+def has_own_way(model: Any) -> bool:
+    """Say whether `model` has replies, and nothing that langchain_core does around a call (a cache, callbacks of its own) is asked for."""
+    return _has_own_entrance(type(model)) and _silent(model)  # type: ignore[arg-type]  # mypy: a class is not seen as Hashable
 
 
 def reply(model: Any, messages: list[BaseMessage], kwargs: Mapping[str, Any]) -> Any:
