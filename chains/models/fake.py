@@ -142,7 +142,8 @@ class FakeChat(settings.Sampled, BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"model_name": self.model_name, "answers": self.answers}
+        own = {name: getattr(self, name) for name in settings.NAMES}
+        return {"model_name": self.model_name, "answers": self.answers, **own}
 
     @property
     def _llm_type(self) -> str:
