@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.runnables.config import get_config_list
 from langchain_core.utils.pydantic import create_model_v2
 from pydantic import BaseModel
 
@@ -64,20 +63,18 @@ class Chain(Runnable[Any, dict[str, Any]]):
             if isinstance(result, Exception):
                 raise result
             return result
-        return self.batch([input], [config] if config else None, **kwargs)[0]
+        return self.batch([input], config, **kwargs)[0]
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
         """Return what invoke returns, awaiting."""
-        return (await self.abatch([input], [config] if config else None, **kwargs))[0]
+        return (await self.abatch([input], config, **kwargs))[0]
 
     def batch(
         self, inputs: list[Any], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> list[Any]:
         """Return what invoke returns for each input; every step takes them all at once."""
-        if config is None and quiet.nobody_listens():
-            return _answers(self.unheard(inputs, quiet.configs(len(inputs)), kwargs), return_exceptions)
-        configs = get_config_list(config, len(inputs))
-        if not quiet.listened(configs):
+        configs, listened = quiet.heard(config, len(inputs))
+        if not listened:
             return _answers(self.unheard(inputs, configs, kwargs), return_exceptions)
         runs = self._begin(inputs, configs)
 
@@ -128,8 +125,8 @@ class Chain(Runnable[Any, dict[str, Any]]):
         self, inputs: list[Any], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> list[Any]:
         """Return what batch returns, awaiting."""
-        configs = get_config_list(config, len(inputs))
-        if not quiet.listened(configs):
+        configs, listened = quiet.heard(config, len(inputs))
+        if not listened:
             return _answers(await self.aunheard(inputs, configs, kwargs), return_exceptions)
         runs = self._begin(inputs, configs)
 
@@ -149,9 +146,8 @@ class Chain(Runnable[Any, dict[str, Any]]):
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
         """Yield dicts that add up to what invoke returns: the inputs with the first piece, then the pieces as they come."""
-        configs = get_config_list(config, 1)
+        configs, listened = quiet.heard(config, 1)
         runs = self._begin([input], configs)
-        listened = quiet.listened(configs)
 
         def work(values: Iterator[Any], run_manager: Any, config: RunnableConfig) -> Iterator[Chunk]:
             with _recorded(runs) as results:
@@ -168,9 +164,8 @@ class Chain(Runnable[Any, dict[str, Any]]):
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         """Yield what stream yields, awaiting."""
-        configs = get_config_list(config, 1)
+        configs, listened = quiet.heard(config, 1)
         runs = self._begin([input], configs)
-        listened = quiet.listened(configs)
 
         async def work(values: AsyncIterator[Any], run_manager: Any, config: RunnableConfig) -> AsyncIterator[Chunk]:
             with _recorded(runs) as results:

@@ -13,6 +13,7 @@ with `with_structured_output`. An answer that max_tokens cut off raises Truncate
 from collections.abc import Mapping
 from typing import Any
 
+from langchain_core.messages import BaseMessage
 from langchain_core.prompt_values import PromptValue
 from langchain_core.prompts import BasePromptTemplate
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -85,7 +86,7 @@ class LLMChain(Chain):
         return self._parser is None and not self.verbose and quiet.has_replies(self.llm, kwargs)
 
     def _one(self, given: Mapping[str, Any], run: OpenRun, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        messages = self._prompt_value(given).to_messages()
+        messages = self._messages(given)
         run.messages = chat_rows(messages)
         reply = quiet.reply(self.llm, messages, kwargs)
         note_reply(run, self.llm, kwargs, reply)
@@ -98,8 +99,16 @@ class LLMChain(Chain):
     def _prompt_value(self, inputs: Mapping[str, Any]) -> PromptValue:
         if error := missing_variable(self.get_name(), self.input_keys, inputs):
             raise error
-        taken = (*self.input_keys, *self.optional_keys)
-        return self.prompt.format_prompt(**{key: inputs[key] for key in taken if key in inputs})
+        return self.prompt.format_prompt(**self._taken(inputs))
+
+    def _messages(self, given: Mapping[str, Any]) -> list[BaseMessage]:
+        """Return the prompt's messages from inputs that are all there; a Prompt makes them without a value around them."""
+        if type(self.prompt) is Prompt:
+            return self.prompt.messages(self._taken(given))
+        return self.prompt.format_prompt(**self._taken(given)).to_messages()
+
+    def _taken(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: inputs[key] for key in (*self.input_keys, *self.optional_keys) if key in inputs}
 
 
 def _checked_output(output: Any, output_parser: Any) -> type[BaseModel] | None:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import BaseMessage, convert_to_openai_messages
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_openai_messages
 from langchain_core.runnables.base import RunnableBindingBase
 
 from chains.runs.record import OpenRun
 
 _ROLES = {"system": "system", "human": "user", "ai": "assistant"}
+_MESSAGE = (AIMessage, AIMessageChunk, BaseMessage)  # the usual ones by name: pydantic looks long at what is a subclass
 _SAMPLING = ("temperature", "top_p", "top_k", "max_tokens", "seed", "stop")
 
 
@@ -18,27 +19,35 @@ def chat_rows(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
 
 
 def _row(message: BaseMessage) -> dict[str, Any]:
-    if message.type in _ROLES and isinstance(message.content, str) and not getattr(message, "tool_calls", None):
-        return {"role": _ROLES[message.type], "content": message.content}
-    return convert_to_openai_messages(message)
+    role, said = _ROLES.get(message.type), message.content
+    if role is None or not isinstance(said, str) or (role == "assistant" and getattr(message, "tool_calls", None)):
+        return convert_to_openai_messages(message)
+    return {"role": role, "content": said}
 
 
 def text_of(reply: Any) -> Any:
     """Return a message's text; anything else as it is."""
-    return str(reply.text) if isinstance(reply, BaseMessage) else reply
+    if not isinstance(reply, _MESSAGE):
+        return reply
+    return reply.content if isinstance(reply.content, str) else str(reply.text)
 
 
 def note_reply(run: OpenRun, llm: Any, kwargs: Mapping[str, Any], reply: Any) -> None:
     """Write the model's answer, name, sampling and tokens into `run`."""
     model, settings = (llm, vars(llm)) if _is_plain(llm, kwargs) else _unwrapped(llm, kwargs)
-    run.sampling = {key: settings[key] for key in _SAMPLING if settings.get(key) not in (None, ())}
-    names = [settings.get("model_name"), settings.get("model"), type(model).__name__]
-    if isinstance(reply, BaseMessage):
-        names.insert(0, reply.response_metadata.get("model_name"))
+    run.sampling = {key: value for key in _SAMPLING if (value := settings.get(key)) is not None and value != ()}
+    names: tuple[Any, ...] = (settings.get("model_name"), settings.get("model"), type(model).__name__)
+    if isinstance(reply, _MESSAGE):
+        names = (reply.response_metadata.get("model_name"), *names)
         if usage := getattr(reply, "usage_metadata", None):
             run.used(usage)
-    run.model = next(name for name in names if isinstance(name, str) and name)
-    run.answer = str(text_of(reply)) if isinstance(reply, BaseMessage | str) else None
+    run.model = next(filter(_is_name, names))
+    said = text_of(reply)
+    run.answer = said if isinstance(said, str) else None
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def fits(llm: Any, messages: list[BaseMessage], kwargs: Mapping[str, Any]) -> bool:

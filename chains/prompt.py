@@ -9,7 +9,8 @@ its text is looked at. A Prompt is a langchain_core template; langchain_core's o
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
@@ -19,7 +20,7 @@ from langchain_core.prompts import BasePromptTemplate
 from chains.errors import UsageError, nearest
 
 _GROUP = re.compile(r"\{\{([^\W\d]\w*)\}\}|\{([^\W\d]\w*)\}")
-_MESSAGES = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
+_MESSAGES = {"text": HumanMessage, "system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 
 
 def variables_of(template: str) -> list[str]:
@@ -29,28 +30,42 @@ def variables_of(template: str) -> list[str]:
 
 def fill(template: str, values: Mapping[str, Any]) -> str:
     """Return `template` with each variable replaced by the text of its value."""
-    return _GROUP.sub(lambda match: f"{{{match[1]}}}" if match[1] else str(values[match[2]]), template)
+    first, rest = _taken_apart(template)
+    return "".join([first, *(text for name, after in rest for text in (str(values[name]), after))])
 
 
-def missing_variable(owner: str, needed: Iterable[str], given: Iterable[str]) -> UsageError | None:
+@lru_cache(maxsize=1024)
+def _taken_apart(template: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Return the text before the first variable, and each variable with the text after it."""
+    texts, names, end = [""], list[str](), 0
+    for match in _GROUP.finditer(template):
+        texts[-1] += template[end : match.start()] + (f"{{{match[1]}}}" if match[1] else "")
+        end = match.end()
+        if match[2]:
+            names.append(match[2])
+            texts.append("")
+    texts[-1] += template[end:]
+    return texts[0], tuple(zip(names, texts[1:], strict=True))
+
+
+def missing_variable(owner: str, needed: Iterable[str], given: Collection[str]) -> UsageError | None:
     """Return the error for the first of `needed` that is not `given`, or None where none is missing."""
-    given = list(given)
-    name = next((name for name in needed if name not in given), None)
-    if name is None:
-        return None
-    near = difflib.get_close_matches(name, given, n=1)
-    hint = f"; is {near[0]!r} meant to be {name!r}?" if near else ""
-    return UsageError(f"{owner} needs '{name}'; given: {', '.join(given) or 'nothing'}{hint}")
+    for name in needed:
+        if name not in given:
+            near = difflib.get_close_matches(name, list(given), n=1)
+            hint = f"; is {near[0]!r} meant to be {name!r}?" if near else ""
+            return UsageError(f"{owner} needs '{name}'; given: {', '.join(given) or 'nothing'}{hint}")
+    return None
 
 
-def unused_variable(owner: str, known: Sequence[str], given: Iterable[str]) -> UsageError | None:
+def unused_variable(owner: str, known: Sequence[str], given: Collection[str]) -> UsageError | None:
     """Return the error for the first of `given` that is not `known`, or None where all are."""
-    name = next((name for name in given if name not in known), None)
-    if name is None:
-        return None
-    return UsageError(
-        f"{owner} does not use '{name}'; its variables: {', '.join(known) or 'none'}{nearest(name, known)}"
-    )
+    for name in given:
+        if name not in known:
+            return UsageError(
+                f"{owner} does not use '{name}'; its variables: {', '.join(known) or 'none'}{nearest(name, known)}"
+            )
+    return None
 
 
 class Prompt(BasePromptTemplate[str]):
@@ -96,10 +111,14 @@ class Prompt(BasePromptTemplate[str]):
 
     def format_prompt(self, **kwargs: Any) -> PromptValue:
         """Return what a model is given: a text for a text prompt, messages for a chat one."""
-        values = self._values(kwargs)
         if self.turns[0][0] == "text":
-            return StringPromptValue(text=fill(self.turns[0][1], values))
-        return ChatPromptValue(messages=[message for role, text in self.turns for message in _said(role, text, values)])
+            return StringPromptValue(text=fill(self.turns[0][1], self._values(kwargs)))
+        return ChatPromptValue(messages=self.messages(kwargs))
+
+    def messages(self, given: Mapping[str, Any]) -> list[BaseMessage]:
+        """Return the messages that a chat model is given: those of format_prompt's value."""
+        values = self._values(given)
+        return [message for role, text in self.turns for message in _said(role, text, values)]
 
     def _values(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         if error := missing_variable("the prompt", self.input_variables, given):

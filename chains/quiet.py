@@ -10,7 +10,6 @@ errors and the recorded runs are the same either way.
 """
 
 import os
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -21,12 +20,18 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import ensure_config, get_callback_manager_for_config, var_child_runnable_config
+from langchain_core.runnables.config import (
+    ensure_config,
+    get_callback_manager_for_config,
+    get_config_list,
+    var_child_runnable_config,
+)
 from langchain_core.tracers.context import _configure_hooks, _tracing_v2_is_enabled
 
 from chains.models.settings import NAMES
+from chains.runs.ids import new_id
 
-_OLD_TRACING = ("LANGCHAIN_TRACING", "LANGCHAIN_HANDLER")  # langchain_core refuses to run with these
+_NAMES = frozenset(NAMES)
 _ENTRANCES = ("invoke", "generate_prompt", "generate", "_generate_with_cache", "_generate", "stream", "_stream")
 
 
@@ -37,19 +42,24 @@ def nobody_listens() -> bool:
     """
     if var_child_runnable_config.get() is not None:
         return False
-    signs = get_debug() or _tracing_v2_is_enabled() or any(map(os.environ.get, _OLD_TRACING))
-    signs = signs or any(hook[0].get() is not None or hook[3] for hook in _configure_hooks)
+    signs = get_debug() or bool(_tracing_v2_is_enabled()) or _old_tracing()
+    for hook in _configure_hooks:
+        signs = signs or hook[3] is not None or hook[0].get() is not None
     return not signs or not CallbackManager.configure().handlers
 
 
-def listened(configs: Sequence[RunnableConfig]) -> bool:
-    """Say whether anyone hears calls with these configs."""
-    return any(get_callback_manager_for_config(config).handlers for config in configs)
+@cache
+def _old_tracing() -> bool:
+    """Say whether this process was started with the settings that langchain_core refuses to run with."""
+    return any(map(os.environ.get, ("LANGCHAIN_TRACING", "LANGCHAIN_HANDLER")))
 
 
-def configs(number: int) -> list[RunnableConfig]:
-    """Return the configs of calls that were given none."""
-    return [ensure_config() for _ in range(number)]
+def heard(config: RunnableConfig | list[RunnableConfig] | None, number: int) -> tuple[list[RunnableConfig], bool]:
+    """Return a whole config for each of `number` calls, and whether anyone hears them."""
+    if config is None and nobody_listens():
+        return [ensure_config() for _ in range(number)], False
+    configs = get_config_list(config, number)
+    return configs, any(get_callback_manager_for_config(each).handlers for each in configs)
 
 
 def batch(
@@ -59,7 +69,7 @@ def batch(
     if hasattr(type(runnable), "unheard"):
         return list(runnable.unheard(inputs, configs, kwargs))
     prompts = _prompts(runnable, inputs, kwargs)
-    return None if prompts is None else _signed(runnable.replies(prompts, kwargs))
+    return None if prompts is None else signed(runnable.replies(prompts, kwargs))
 
 
 async def abatch(
@@ -69,7 +79,7 @@ async def abatch(
     if hasattr(type(runnable), "aunheard"):
         return list(await runnable.aunheard(inputs, configs, kwargs))
     prompts = _prompts(runnable, inputs, kwargs) if hasattr(type(runnable), "areplies") else None
-    return None if prompts is None else _signed(await runnable.areplies(prompts, kwargs))
+    return None if prompts is None else signed(await runnable.areplies(prompts, kwargs))
 
 
 def stream(runnable: Any, input: Any, config: RunnableConfig, kwargs: Mapping[str, Any]) -> Iterator[Any] | None:
@@ -80,7 +90,7 @@ def stream(runnable: Any, input: Any, config: RunnableConfig, kwargs: Mapping[st
     return _pieces(runnable, prompts[0], kwargs)
 
 
-def _signed(replies: list[Any]) -> list[Any]:
+def signed(replies: list[Any]) -> list[Any]:
     """Return the replies with an id each, in the form that langchain_core gives: a parser may look at it."""
     for reply in replies:
         if isinstance(reply, BaseMessage) and reply.id is None:
@@ -89,7 +99,7 @@ def _signed(replies: list[Any]) -> list[Any]:
 
 
 def _reply_id() -> str:
-    return f"lc_run--{secrets.token_hex(16)}"
+    return f"lc_run--{new_id()}{new_id()}"
 
 
 def _pieces(model: Any, messages: list[BaseMessage], kwargs: Mapping[str, Any]) -> Iterator[BaseMessage]:
@@ -109,7 +119,12 @@ def _prompts(model: Any, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> li
 
 def has_replies(model: Any, kwargs: Mapping[str, Any]) -> bool:
     """Say whether `model` may be asked the shorter way, with these settings."""
-    return _has_own_entrance(type(model)) and _silent(model) and (not kwargs or kwargs.keys() <= set(NAMES))  # type: ignore[arg-type]  # mypy: a class is not seen as Hashable
+    return has_own_way(model) and (not kwargs or kwargs.keys() <= _NAMES)
+
+
+def has_own_way(model: Any) -> bool:
+    """Say whether `model` has replies, and nothing that langchain_core does around a call (a cache, callbacks of its own) is asked for."""
+    return _has_own_entrance(type(model)) and _silent(model)  # type: ignore[arg-type]  # mypy: a class is not seen as Hashable
 
 
 def reply(model: Any, messages: list[BaseMessage], kwargs: Mapping[str, Any]) -> Any:

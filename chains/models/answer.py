@@ -34,6 +34,10 @@ class Answer:
         """Return a generation for each completion. Raises TruncatedError where a call was demanded and the first was cut off."""
         return ChatResult(generations=[ChatGeneration(message=self._message(each)) for each in self.completions])
 
+    def first(self) -> AIMessage:
+        """Return the first completion's message. Raises TruncatedError as result does."""
+        return self._message(self.completions[0])
+
     def _message(self, completion: "Completion") -> AIMessage:
         said = self.reader.read(completion.text)
         self.check_whole(completion, said)

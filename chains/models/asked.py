@@ -51,6 +51,11 @@ def asked(model: Any, given: Mapping[str, Any]) -> Asked:
     return made
 
 
+def decodes_under(given: Mapping[str, Any]) -> bool:
+    """Say whether a call with these arguments may be decoded under a schema or grammar, which is compiled when it is first asked."""
+    return any(given.get(name) is not None for name in ("tools", "response_format", "constraint"))
+
+
 def constraint_of(wished: Asked, form: Form, tokenizer: Any) -> "Constraint | None":
     """Return what the answer is decoded under, None where it is free."""
     if wished.schema is None and not (wished.tools and (wished.tools.forced or wished.tools.strict)):

@@ -8,6 +8,7 @@ llm.prompts                     # the messages of every call
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -17,11 +18,10 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import Field, ValidationError
 
 from chains.errors import UsageError
 from chains.models import settings
-from chains.models.settings import Settings
 
 
 class FakeChat(settings.Sampled, BaseChatModel):
@@ -34,9 +34,6 @@ class FakeChat(settings.Sampled, BaseChatModel):
     prompts: list[list[BaseMessage]] = Field(default_factory=list, repr=False)
     """The messages of every call so far, in order."""
 
-    _checked: tuple[tuple[Any, ...], Settings] | None = PrivateAttr(None)
-    _turn: threading.Lock = PrivateAttr(default_factory=threading.Lock)
-
     def __init__(self, answers: Sequence[str], **fields: Any) -> None:
         own = [name for name in type(self).model_fields if name not in BaseChatModel.model_fields]
         settings.check_names("FakeChat", fields, own, hidden=BaseChatModel.model_fields)
@@ -47,6 +44,16 @@ class FakeChat(settings.Sampled, BaseChatModel):
             super().__init__(**{**fields, "answers": [answers] if isinstance(answers, str) else answers})
         except ValidationError as error:
             raise settings.one_sentence(error) from None
+        _ = self._own, self._turn  # made now, before threads could each make one
+
+    @cached_property
+    def _own(self) -> settings.Own:
+        """The settings of a call that gives none. Like the lock no private attribute of pydantic's, which takes 2 us to read."""
+        return settings.Own()
+
+    @cached_property
+    def _turn(self) -> threading.Lock:
+        return threading.Lock()
 
     def batch(
         self,
@@ -118,14 +125,13 @@ class FakeChat(settings.Sampled, BaseChatModel):
 
     def _answer(self, messages: list[BaseMessage], given: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
         """Return the next answer as words, each with the space before it, and what is said about it."""
-        chosen = settings.for_call(self, given) if given else self._own_settings()
+        chosen = settings.for_call(self, given) if given else self._own.of(self)
         with self._turn:
             text = self.answers[len(self.prompts) % len(self.answers)]
             self.prompts.append(list(messages))
-        ends = [place for place in (text.find(stop) for stop in chosen.stop) if place >= 0]
-        words = _words(text[: min(ends, default=len(text))])
+        words = _words(_until(text, chosen.stop))
         said = words[: chosen.max_tokens]
-        read = sum(len(_words(message.text)) for message in messages)
+        read = sum([len(_words(message.text)) for message in messages])
         return said, {
             "usage_metadata": UsageMetadata(input_tokens=read, output_tokens=len(said), total_tokens=read + len(said)),
             "response_metadata": {
@@ -134,21 +140,21 @@ class FakeChat(settings.Sampled, BaseChatModel):
             },
         }
 
-    def _own_settings(self) -> Settings:
-        """Return the settings of a call that gives none, checked again only where they were changed."""
-        values = tuple(map(vars(self).__getitem__, settings.NAMES))
-        if self._checked is None or self._checked[0] != values:
-            self._checked = values, settings.for_call(self, {})
-        return self._checked[1]
-
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"model_name": self.model_name, "answers": self.answers}
+        own = {name: getattr(self, name) for name in settings.NAMES}
+        return {"model_name": self.model_name, "answers": self.answers, **own}
 
     @property
     def _llm_type(self) -> str:
         return "chaintune-fake"
 
 
-def _words(text: str) -> list[str]:
-    return re.findall(r"\s*\S+|\s+", text)
+def _until(text: str, stops: Sequence[str]) -> str:
+    """Return `text` before the first of `stops`."""
+    return (
+        text[: min((place for stop in stops if (place := text.find(stop)) >= 0), default=len(text))] if stops else text
+    )
+
+
+_words = re.compile(r"\s*\S+|\s+").findall

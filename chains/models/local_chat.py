@@ -9,37 +9,35 @@ The answer carries its token counts (`usage_metadata`) and, in `response_metadat
 for, `logprobs` in OpenAI's shape.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
-from itertools import islice
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.runnables.config import get_config_list, run_in_executor
+from langchain_core.runnables.config import run_in_executor
 from pydantic import Field, PrivateAttr, ValidationError
 
+from chains import quiet
 from chains.errors import UsageError
 from chains.models import asked, chat_prompt, settings, structured, together, weights
 from chains.models.answer import Answer
-from chains.models.asked import Asked
+from chains.models.awaiting import completions
 from chains.models.bound import BoundChat
 from chains.models.chat_prompt import Shown
-from chains.models.reply import Reader, StreamReader
-from chains.models.templates import PLAIN_STOP
+from chains.models.exchange import Exchange, Streamed, exchange
 from chains.models.tools import definitions
 
 if TYPE_CHECKING:
-    from chains.models.engine import Completion, Engine, Request
+    from chains.models.engine import Engine
 
-Prompt = tuple[
-    Reader, list["Request"]
-]  # how the answers are read, and what the engine is asked: a request for each of n
+T = TypeVar("T")
 
 
 class LocalChat(settings.Sampled, BaseChatModel):
@@ -126,9 +124,12 @@ class LocalChat(settings.Sampled, BaseChatModel):
         **kwargs: Any,
     ) -> list[Any]:
         """Return the model's message for each input; the engine takes all inputs at once."""
-        configs = get_config_list(config, len(inputs))
-        results = together.batch(self, self._shared, partial(self._answers, given=kwargs), inputs, configs, kwargs)
-        return _messages(results, return_exceptions)
+        configs, listened = quiet.heard(config, len(inputs))
+        if listened or not quiet.has_own_way(self):
+            work = partial(self._answers, given=kwargs)
+            return _messages(together.batch(self, self._shared, work, inputs, configs, kwargs), return_exceptions)
+        made = quiet.signed(self.replies([together.as_messages(self, value) for value in inputs], kwargs))
+        return _messages(made, return_exceptions)
 
     async def abatch(
         self,
@@ -139,11 +140,28 @@ class LocalChat(settings.Sampled, BaseChatModel):
         **kwargs: Any,
     ) -> list[Any]:
         """Return the model's message for each input, awaiting; the engine takes all inputs at once."""
-        configs = get_config_list(config, len(inputs))
-        results = await together.abatch(
-            self, self._shared, partial(self._answers, given=kwargs), inputs, configs, kwargs
+        configs, listened = quiet.heard(config, len(inputs))
+        if listened or not quiet.has_own_way(self):
+            work = partial(self._aanswers, given=kwargs)
+            made = await together.abatch(self, self._shared, work, inputs, configs, kwargs)
+            return _messages(made, return_exceptions)
+        made = quiet.signed(await self.areplies([together.as_messages(self, value) for value in inputs], kwargs))
+        return _messages(made, return_exceptions)
+
+    def replies(self, prompts: Sequence[Any], given: Mapping[str, Any]) -> list[Any]:
+        """Return the message, or what it failed with, for each prompt, past langchain_core's callbacks (chains/quiet.py).
+
+        A prompt that is an exception already stays what it is.
+        """
+        made = iter(self._answers([prompt for prompt in prompts if not isinstance(prompt, Exception)], dict(given)))
+        return [prompt if isinstance(prompt, Exception) else _first(next(made)) for prompt in prompts]
+
+    async def areplies(self, prompts: Sequence[Any], given: Mapping[str, Any]) -> list[Any]:
+        """Return what replies returns, awaiting."""
+        made = iter(
+            await self._aanswers([prompt for prompt in prompts if not isinstance(prompt, Exception)], dict(given))
         )
-        return _messages(results, return_exceptions)
+        return [prompt if isinstance(prompt, Exception) else _first(next(made)) for prompt in prompts]
 
     def bind(self, **kwargs: Any) -> Any:
         """Return this model with settings fixed for every call. Raises UsageError for one that it does not take."""
@@ -203,7 +221,8 @@ class LocalChat(settings.Sampled, BaseChatModel):
         shared = self._shared.get(run_manager.run_id) if run_manager else None
         if shared and run_manager:
             return shared.answer(run_manager.run_id).result()
-        return self._alone(messages, {"stop": stop, **kwargs}).result()
+        (answer,) = self._answers([messages], {"stop": stop, **kwargs})
+        return _sound(answer).result()
 
     async def _agenerate(
         self,
@@ -215,7 +234,8 @@ class LocalChat(settings.Sampled, BaseChatModel):
         shared = self._shared.get(run_manager.run_id) if run_manager else None
         if shared and run_manager:
             return (await shared.aanswer(run_manager.run_id)).result()
-        return (await run_in_executor(None, self._alone, messages, {"stop": stop, **kwargs})).result()
+        (answer,) = await self._aanswers([messages], {"stop": stop, **kwargs})
+        return _sound(answer).result()
 
     def _stream(
         self,
@@ -224,91 +244,66 @@ class LocalChat(settings.Sampled, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        wished = asked.asked(self, {"stop": stop, **kwargs})
-        if wished.settings.n > 1:
-            raise UsageError(
-                f"n={wished.settings.n} cannot be streamed; a stream is one answer, and generate gives several"
-            )
-        for message in self._pieces(messages, wished):
-            chunk = ChatGenerationChunk(message=message)
-            if run_manager:
-                run_manager.on_llm_new_token(str(message.content), chunk=chunk)
-            yield chunk
+        answer = self._streamed(messages, {"stop": stop, **kwargs})
+        for piece in self.engine.stream(answer.request):
+            for chunk in answer.chunks(piece):
+                if run_manager:
+                    run_manager.on_llm_new_token(str(chunk.message.content), chunk=chunk)
+                yield chunk
 
-    def _pieces(self, messages: list[BaseMessage], wished: Asked) -> Iterator[AIMessageChunk]:
-        reader, (request,) = self._prompt(messages, wished, self._constraint(wished))
-        stream = StreamReader(reader)
-        for piece in self.engine.stream(request):
-            if isinstance(piece, str):
-                yield from stream.add(piece)
-            else:
-                yield from stream.finish()
-                answer, said = self._answer(reader, [request], [piece], wished), reader.read(piece.text)
-                answer.check_whole(piece, said)
-                yield AIMessageChunk(content="", chunk_position="last", **answer.facts(piece, said))
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        answer = await self._unblocked(partial(self._streamed, messages, {"stop": stop, **kwargs}), kwargs)
+        async with aclosing(self.engine.astream(answer.request)) as pieces:  # type: ignore[type-var]  # it is a generator
+            async for piece in pieces:
+                for chunk in answer.chunks(piece):
+                    if run_manager:
+                        await run_manager.on_llm_new_token(str(chunk.message.content), chunk=chunk)
+                    yield chunk
+
+    def _streamed(self, messages: list[BaseMessage], given: dict[str, Any]) -> Streamed:
+        n = asked.asked(self, given).settings.n
+        if n > 1:
+            raise UsageError(f"n={n} cannot be streamed; a stream is one answer, and generate gives several")
+        return self._exchange([messages], given).stream()
 
     def _load(self) -> weights.Loaded:
         if self._loaded is None:
             self._loaded = weights.load(self.model, self.device, self.dtype)
         return self._loaded
 
-    def _alone(self, messages: list[BaseMessage], given: dict[str, Any]) -> Answer:
-        (answer,) = self._answers([messages], given)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    def _exchange(self, prompts: Sequence[list[BaseMessage]], given: dict[str, Any]) -> Exchange:
+        wished = asked.asked(self, given)
+        return exchange(self._load(), self.engine.context, self.model_name, prompts, wished)
 
-    def _answers(self, prompts: list[list[BaseMessage]], given: dict[str, Any]) -> list[Answer | Exception]:
+    def _answers(self, prompts: Sequence[list[BaseMessage]], given: dict[str, Any]) -> list[Answer | Exception]:
         """Return an answer, or what is wrong with it, for each prompt, from one call of the engine."""
         try:
-            wished = asked.asked(self, given)
-            constraint = self._constraint(wished)
-            made = [self._try_prompt(messages, wished, constraint) for messages in prompts]
-            requests = [request for each in made if not isinstance(each, UsageError) for request in each[1]]
-            completions = iter(self.engine.generate(requests) if requests else [])
+            made = self._exchange(prompts, given)
+            requests = made.requests()
+            return made.answers(self.engine.generate(requests) if requests else [])
         except Exception as error:  # what stops one stops all: each run ends with it
             return [error] * len(prompts)
-        return [
-            each
-            if isinstance(each, UsageError)
-            else self._answer(*each, list(islice(completions, len(each[1]))), wished)
-            for each in made
-        ]
 
-    def _answer(
-        self, reader: Reader, requests: Sequence["Request"], completions: Sequence["Completion"], wished: Asked
-    ) -> Answer:
-        return Answer(completions, len(requests[0].prompt_ids), wished, reader, self.model_name)
-
-    def _constraint(self, wished: Asked) -> Any:
-        tokenizer = self._load().tokenizer
-        return asked.constraint_of(wished, chat_prompt.form_of(tokenizer), tokenizer)
-
-    def _try_prompt(self, messages: list[BaseMessage], wished: Asked, constraint: Any) -> Prompt | UsageError:
+    async def _aanswers(self, prompts: Sequence[list[BaseMessage]], given: dict[str, Any]) -> list[Answer | Exception]:
+        """Return what _answers returns, awaiting; a thread is taken only for what is slow before the engine is asked."""
         try:
-            return self._prompt(messages, wished, constraint)
-        except UsageError as error:
-            return error
+            made = await self._unblocked(partial(self._exchange, prompts, given), given)
+            requests = made.requests()
+            return made.answers(await completions(self.engine, requests) if requests else [])
+        except Exception as error:
+            return [error] * len(prompts)
 
-    def _prompt(self, messages: list[BaseMessage], wished: Asked, constraint: Any) -> Prompt:
-        """Return the engine's requests and their reader. Raises UsageError where the prompt is longer than the model can read."""
-        loaded = self._load()
-        from chains.models.engine import Request, Sampling
-
-        ids = chat_prompt.encode(loaded, messages, wished.tools)
-        if len(ids) >= self.engine.context:
-            raise UsageError(
-                f"the prompt is {len(ids)} tokens long and the model's context is {self.engine.context}; "
-                "shorten the prompt, the history or the passages"
-            )
-        values = wished.settings.model_dump(include=set(settings.SAMPLING))
-        if not loaded.tokenizer.chat_template:
-            values["stop"] += PLAIN_STOP
-        reader = Reader(chat_prompt.form_of(loaded.tokenizer), wished.tools, loaded.tokenizer, ids)
-        seeds = _seeds(wished.settings.seed, wished.settings.n)
-        return reader, [
-            Request(tuple(ids), Sampling(**{**values, "seed": seed}), constraint, loaded.adapter) for seed in seeds
-        ]
+    async def _unblocked(self, work: Callable[[], T], given: Mapping[str, Any]) -> T:
+        """Return what `work` returns, from a thread where it may load the model or compile a schema."""
+        if self._loaded is not None and self._loaded.is_running(self.max_batch) and not asked.decodes_under(given):
+            return work()
+        return await run_in_executor(None, work)
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         return LangSmithParams(
@@ -345,5 +340,15 @@ def _messages(results: list[Any], return_exceptions: bool) -> list[Any]:
     return results
 
 
-def _seeds(seed: int | None, n: int) -> list[int | None]:
-    return [None if seed is None else (seed + place) % 2**63 for place in range(n)]
+def _sound(answer: Answer | Exception) -> Answer:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _first(answer: Answer | Exception) -> AIMessage | Exception:
+    """Return the answer's first message, or what is wrong with it."""
+    try:
+        return _sound(answer).first()
+    except Exception as error:
+        return error

@@ -1,6 +1,7 @@
 """How an answer is sampled: the settings that a chat model here takes, when it is made and at every call, checked before torch loads."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -68,6 +69,21 @@ class Settings(Sampled):
 
 NAMES = tuple(Settings.model_fields)
 SAMPLING = tuple(name for name in NAMES if name != "n")
+_values = itemgetter(*NAMES)
+
+
+class Own:
+    """A model's settings for calls that give none, checked again only where they were changed."""
+
+    def __init__(self) -> None:
+        self._last: tuple[tuple[Any, ...], Settings] | None = None
+
+    def of(self, model: Sampled) -> Settings:
+        """Return the settings. Raises UsageError where one was changed to what cannot be used."""
+        values = _values(model.__dict__)
+        if self._last is None or self._last[0] != values:
+            self._last = values, for_call(model, {})
+        return self._last[1]
 
 
 def for_call(model: Any, given: Mapping[str, Any], more: Sequence[str] = ()) -> Settings:

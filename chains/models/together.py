@@ -1,7 +1,8 @@
 """A whole `.batch` as one call of the engine, each prompt with the callbacks, tags, cache and run id of its own config.
 
-LangChain's own `.batch` is a pool of threads that each call the model with one prompt. Here every prompt's run is begun first, then the
-engine takes all prompts at once, then each run ends with its own answer or its own error.
+For batches that someone listens to, or whose model has a cache; the others need none of this (chains/quiet.py). LangChain's own `.batch` is
+a pool of threads that each call the model with one prompt. Here every prompt's run is begun first, then the engine takes all prompts at
+once, then each run ends with its own answer or its own error. langchain_core has no public name for that order: the private ones are here.
 """
 
 import asyncio
@@ -15,9 +16,9 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import run_in_executor
 
-Work = Callable[[list[list[BaseMessage]]], list[Any]]
+Work = Callable[[list[list[BaseMessage]]], Any]
+"""What makes the answers, a list of them; for `abatch` an async function that does."""
 
 
 class Together:
@@ -34,19 +35,22 @@ class Together:
 
     def answer(self, run: UUID) -> Any:
         """Return the answer to the prompt of `run`."""
-        self._run()
+        if self._answers is None:
+            self._keep(self._work(list(self._prompts.values())))
         return self._answer(run)
 
     async def aanswer(self, run: UUID) -> Any:
-        """Return the answer to the prompt of `run`, while the work goes on in a thread."""
+        """Return the answer to the prompt of `run`, where `work` is awaited."""
         if self._task is None:
-            self._task = asyncio.ensure_future(run_in_executor(None, self._run))
+            self._task = asyncio.ensure_future(self._await())
         await asyncio.shield(self._task)  # one caller who leaves does not take the others' work away
         return self._answer(run)
 
-    def _run(self) -> None:
-        if self._answers is None:
-            self._answers = dict(zip(self._prompts, self._work(list(self._prompts.values())), strict=True))
+    async def _await(self) -> None:
+        self._keep(await self._work(list(self._prompts.values())))
+
+    def _keep(self, answers: list[Any]) -> None:
+        self._answers = dict(zip(self._prompts, answers, strict=True))
 
     def _answer(self, run: UUID) -> Any:
         answer = (self._answers or {})[run]
@@ -68,7 +72,7 @@ def batch(
     kwargs: Mapping[str, Any],
 ) -> list[Any]:
     """Return the model's message, or an exception, for each input."""
-    results: list[Any] = [_messages(llm, value) for value in inputs]
+    results: list[Any] = [as_messages(llm, value) for value in inputs]
     opened: dict[int, CallbackManagerForLLMRun] = {}
     for place, messages in enumerate(results):
         if not isinstance(messages, Exception):
@@ -96,7 +100,7 @@ async def abatch(
 ) -> list[Any]:
     """Return the model's message, or an exception, for each input, awaiting."""
     runs = [config.get("run_id") or uuid4() for config in configs]
-    prompts = [_messages(llm, value) for value in inputs]
+    prompts = [as_messages(llm, value) for value in inputs]
     with _sharing(shared, work, {run: p for run, p in zip(runs, prompts, strict=True) if not isinstance(p, Exception)}):
         calls = [
             llm.ainvoke(value, {**config, "run_id": run}, **kwargs)
@@ -116,7 +120,8 @@ def _sharing(shared: Shared, work: Work, prompts: Mapping[UUID, list[BaseMessage
             del shared[run]
 
 
-def _messages(llm: BaseChatModel, value: Any) -> Any:
+def as_messages(llm: BaseChatModel, value: Any) -> Any:
+    """Return the input as messages, or the exception that says what is wrong with it."""
     try:
         return llm._convert_input(value).to_messages()
     except Exception as error:

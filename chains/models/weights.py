@@ -48,6 +48,10 @@ class Loaded:
                 self._engines[max_batch] = Engine(self.model, kept(self._decoding), max_batch)
             return self._engines[max_batch]
 
+    def is_running(self, max_batch: int) -> bool:
+        """Say whether that engine is made already."""
+        return max_batch in self._engines
+
     def becomes(self, wrap: Callable[[Any], Any]) -> None:
         """Wrap the model, once what its engines have in flight is done; what is asked from now on runs the wrapped model."""
         with self._making:

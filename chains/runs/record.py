@@ -7,7 +7,6 @@ threads, tasks and anyone's Runnable in between. chains/runs/writer.py says when
 import contextlib
 import json
 import os
-import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,10 +16,12 @@ from typing import Any
 import orjson
 
 from chains.runs import redaction, writer
+from chains.runs.ids import new_id
 
 PARENT = "chaintune_run"  # the key in a config's metadata under which a step finds the run it belongs to
 SESSION = "session_id"  # the key in a config's metadata for the conversation, the name that tracers use too
 
+_TOKENS = ("input_tokens", "output_tokens", "total_tokens")
 _off: ContextVar[bool] = ContextVar("chaintune_runs_off", default=False)
 _open: dict[str, "OpenRun"] = {}
 _adding = threading.Lock()
@@ -46,7 +47,7 @@ class OpenRun:
 
     def __init__(self, name: str, inputs: Any, config: Mapping[str, Any]) -> None:
         metadata = config.get("metadata") or {}
-        self.id = str(config.get("run_id") or secrets.token_hex(8))
+        self.id = str(config.get("run_id") or new_id())
         self.parent: str | None = metadata.get(PARENT)
         self.session: str | None = metadata.get(SESSION)
         self.name = name
@@ -69,8 +70,8 @@ class OpenRun:
     def used(self, tokens: Mapping[str, Any]) -> None:
         """Add a model call's tokens to this run and to those it is part of."""
         with _adding:
-            for key in ("input_tokens", "output_tokens", "total_tokens"):
-                self.usage[key] = self.usage.get(key, 0) + int(tokens.get(key) or 0)
+            for key in _TOKENS:
+                self.usage[key] = self.usage.get(key, 0) + (tokens.get(key) or 0)
         if self._above is not None:
             self._above.used(tokens)
 
@@ -88,11 +89,9 @@ class OpenRun:
         self._above._below.append(self)
         return True
 
-    def tree(self) -> "Iterator[OpenRun]":
-        """Yield this run and the steps left to it."""
-        yield self
-        for step in self._below:
-            yield from step.tree()
+    def tree(self) -> "list[OpenRun]":
+        """Return this run and the steps left to it."""
+        return [self, *(run for step in self._below for run in step.tree())] if self._below else [self]
 
 
 def _sentence(error: BaseException) -> str:
@@ -106,9 +105,9 @@ def save(runs: Sequence[OpenRun]) -> None:
     """Hand ended runs with their steps to the writer, when the outermost has ended."""
     if is_off():
         return
-    ended = [step for run in runs if not run.left_to() for step in run.tree()]
-    if ended:
-        writer.put([_row(run) for run in ended])
+    rows = [_row(step) for run in runs if not run.left_to() for step in run.tree()]
+    if rows:
+        writer.put(rows)
 
 
 def _row(run: OpenRun) -> writer.Row:

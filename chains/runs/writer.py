@@ -93,6 +93,8 @@ def _failed(place: str, error: MachineError) -> None:
 
 def _placed(db: apsw.Connection, row: Row) -> Row:
     """Return the row with its long lists in threads."""
+    if len(row[4]) <= threads.SHORT and (row[5] is None or len(row[5]) <= threads.SHORT):
+        return (*row, None, None)
     id, parent, session, name, inputs, messages, *rest = row
     thread, lists = None, {}
     if messages is not None and len(messages) > threads.SHORT:

@@ -84,8 +84,10 @@ def calls(monkeypatch):
 
     def watch(llm):
         engine, sizes = llm.engine, []
-        real = engine.generate
-        monkeypatch.setattr(engine, "generate", lambda requests: sizes.append(len(requests)) or real(requests))
+        real = engine.submit
+        monkeypatch.setattr(
+            engine, "submit", lambda requests, **kwargs: sizes.append(len(requests)) or real(requests, **kwargs)
+        )
         return sizes
 
     return watch

@@ -70,3 +70,14 @@ def test_an_empty_script_is_refused():
         FakeChat([])
     with pytest.raises(UsageError, match=r"answers.1=3 cannot be used"):
         FakeChat(["a", 3])
+
+
+@pytest.mark.parametrize("changed", [{"temperature": 0.1}, {"seed": 4}, {"max_tokens": 3}])
+def test_a_cache_keeps_the_answers_of_other_settings_apart(changed):
+    from langchain_core.caches import InMemoryCache
+
+    cache = InMemoryCache()
+    first, other = FakeChat(["one"], cache=cache), FakeChat(["one"], cache=cache, **changed)
+    first.invoke("y")
+    other.invoke("y")
+    assert (len(first.prompts), len(other.prompts)) == (1, 1)  # the other was asked itself

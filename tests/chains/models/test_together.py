@@ -1,6 +1,7 @@
 """A batch is one call of the engine, and still every prompt has a run, callbacks, a cache and an error of its own."""
 
 import asyncio
+import time
 
 import pytest
 from langchain_core.caches import InMemoryCache
@@ -9,7 +10,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 
-from chains import LocalChat, UsageError
+from chains import LLMChain, LocalChat, UsageError
 
 TOPICS = ["tea", "a long walk by the river", "비"]
 
@@ -115,10 +116,10 @@ def test_one_bad_prompt_does_not_take_the_others_with_it(form, llm, calls):
 
 @both
 def test_what_stops_the_engine_ends_every_run(form, llm, monkeypatch):
-    def broken(requests):
+    def broken(requests, keep):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(llm.engine, "generate", broken)
+    monkeypatch.setattr(llm.engine, "submit", broken)
     listener = Listener()
     assert [str(error) for error in run(form, llm, TOPICS, {"callbacks": [listener]}, return_exceptions=True)] == [
         "out of memory"
@@ -182,3 +183,66 @@ def test_someone_who_listens_to_the_stream_of_a_batch_hears_it(llm):
         return [event["data"]["chunk"].text async for event in events if event["event"] == "on_chat_model_stream"]
 
     assert "".join(asyncio.run(pieces())) == llm.invoke("tea").text
+
+
+@both
+def test_a_batch_that_nobody_hears_says_the_same(form, llm):
+    heard = run(form, llm, TOPICS, {"callbacks": [Listener()]}, logprobs=True)
+    alone = run(form, llm, TOPICS, logprobs=True)
+    for one, other in zip(heard, alone, strict=True):
+        told, same = (message.model_dump(exclude={"id"}) for message in (one, other))
+        assert told == same
+    assert len({message.id for message in alone}) == 3
+
+
+def test_a_chain_asks_a_local_model_past_the_callbacks_where_nobody_listens(llm, monkeypatch):
+    entered, real = [], LocalChat.replies
+    monkeypatch.setattr(
+        LocalChat, "replies", lambda self, prompts, given: entered.append(len(prompts)) or real(self, prompts, given)
+    )
+    chain = LLMChain(llm=llm, prompt="{x}")
+    whole = chain.invoke("tea", {"callbacks": [Listener()]})
+    assert entered == []
+    assert chain.invoke("tea") == whole
+    assert [made["text"] for made in chain.batch(["tea", "tea"])] == [whole["text"]] * 2
+    assert "".join(piece.get("text", "") for piece in chain.stream("tea")) == whole["text"]
+    assert entered == [1, 2]
+
+
+def test_awaiting_takes_no_thread_once_the_model_is_there(llm, monkeypatch):
+    whole = llm.invoke("tea").text
+
+    def refused(*given):
+        raise AssertionError("a thread was taken")
+
+    monkeypatch.setattr("chains.models.local_chat.run_in_executor", refused)
+
+    async def ways():
+        streamed = [chunk.text async for chunk in llm.astream("tea")]
+        (one,) = await llm.abatch(["tea"])
+        return "".join(streamed), one.text, (await llm.ainvoke("tea")).text
+
+    assert asyncio.run(ways()) == (whole,) * 3
+
+
+@pytest.mark.parametrize("form", ["ainvoke", "abatch", "astream"])
+def test_who_leaves_frees_the_row(form, llama, tokenizer):
+    llm = LocalChat(llama, tokenizer, max_tokens=200)
+
+    async def left():
+        if form == "astream":
+            async for _ in llm.astream("tea"):
+                await asyncio.sleep(60)
+        await (llm.ainvoke("tea") if form == "ainvoke" else llm.abatch(["tea", "rain"]))
+
+    async def bounded():
+        slow = llm.engine._runner.run
+        llm.engine._runner.run = lambda *given: time.sleep(0.02) or slow(*given)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await left()
+        await asyncio.sleep(0.5)
+        return llm.engine.stats()
+
+    stats = asyncio.run(bounded())
+    assert (stats["running"], stats["waiting"], stats["requests"]) == (0, 0, 0)
