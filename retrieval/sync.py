@@ -15,7 +15,8 @@ from typing import Any
 from chains.errors import UsageError
 from chains.passages import HEADING, PAGE, SOURCE
 from retrieval import words
-from retrieval.loaders import KINDS, check, load
+from retrieval.kinds import KINDS
+from retrieval.loaders import check, load
 from retrieval.scan import Scope, source_name
 from retrieval.split import BETWEEN, Piece, split
 from retrieval.store import File, NewPassage, Row, Store

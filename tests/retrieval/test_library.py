@@ -107,16 +107,18 @@ def test_files_that_cannot_be_read_are_listed_and_the_rest_goes_on(library, docs
     (docs / "latin.txt").write_bytes(b"caf\xe9 au lait")
     (docs / "wrong.pdf").write_text("no pdf")
     (docs / "secret.pdf").write_bytes(pdf("secret", password="pw"))
-    (docs / "letter.docx").write_bytes(b"x")
+    (docs / "letter.hwp").write_bytes(b"x")
+    (docs / "memo.docx").write_bytes(b"x")
     (docs / "picture.png").write_bytes(b"x")  # of a kind that nobody expects to be read
     found = library.sync(docs)
     assert (found.added, found.updated, found.deleted, found.unchanged) == (3, 0, 0, 0)
     assert dict(found.failed) == {
         str(docs / "empty.txt"): "empty.txt is empty",
         str(docs / "latin.txt"): "latin.txt is neither in UTF-8 nor in CP949; save it in UTF-8",
-        str(
-            docs / "letter.docx"
-        ): "letter.docx is a Word file, which is not read; save it as PDF, Markdown, CSV or plain text",
+        str(docs / "letter.hwp"): (
+            "letter.hwp is a file of Hangul, which is not read; save it as PDF, Word (.docx), Markdown, CSV or plain text"
+        ),
+        str(docs / "memo.docx"): "memo.docx is not a Word file, whatever its name says",
         str(docs / "secret.pdf"): "secret.pdf is protected by a password; save a copy without one",
         str(docs / "wrong.pdf"): "wrong.pdf is not a PDF, whatever its name says",
     }

@@ -6,7 +6,8 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.split import OVERLAP, SIZE, split
+from retrieval.sizes import SIZE
+from retrieval.split import SHARE, split
 from retrieval.text import Text, clean, joined
 
 MARKUP = [
@@ -67,7 +68,7 @@ def test_passages_come_in_order_and_share_no_more_than_one_short_sentence(text):
     pieces = list(split(Text(text, markdown=True)))
     for one, other in pairwise(pieces):
         assert one.start < other.start and one.end < other.end
-        assert one.end - other.start <= OVERLAP
+        assert one.end - other.start <= SHARE * SIZE
 
 
 @given(st.lists(DOCUMENTS, min_size=1, max_size=4))
