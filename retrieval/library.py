@@ -6,12 +6,14 @@
             print(passage.metadata["source"], passage.text, passage.why)
 
 Its folder holds passages.db (the truth: texts and passages), chroma/ (their vectors) and keywords/ (their index). The last two can be
-deleted: the next sync makes them again. One process at a time writes in the folder; any number read it meanwhile.
+deleted: the next sync makes them again. One process at a time writes in the folder; any number read it meanwhile. Vectors can also lie
+on a Chroma server, named by its URL once; the library remembers it.
 """
 
 import re
+import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +21,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from chains.errors import UsageError, nearest
 from chains.home import machine_error
+from retrieval.crew import crew
 from retrieval.keywords import Keywords
 from retrieval.lock import LOCK, writing
+from retrieval.parser import Limits
+from retrieval.prepare import covers
 from retrieval.scan import scan
 from retrieval.search import Passage, Searcher, check
 from retrieval.store import Store
-from retrieval.sync import Progress, SyncReport, Writer, covers
-from retrieval.vectors import Vectors
+from retrieval.sync import Progress, SyncReport, Writer, added
+from retrieval.vectors import Vectors, address
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -52,9 +57,16 @@ class Library:
     `embeddings` is a langchain_core Embeddings; None means LocalEmbeddings(), the packaged English MiniLM. Where it has `covers(text)`,
     passages and questions that it does not know the language of are found by words alone; `name` tells its vectors from another model's.
     A folder can hold several libraries, each a `collection`, the name of its database, its Chroma collection and its keyword index.
+    `chroma` is the URL of a Chroma server that keeps the vectors; None means the one that was named before, or else the folder.
     """
 
-    def __init__(self, path: str | Path, embeddings: "Embeddings | None" = None, collection: str = "passages") -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        embeddings: "Embeddings | None" = None,
+        collection: str = "passages",
+        chroma: str | None = None,
+    ) -> None:
         if not _COLLECTION.fullmatch(collection):
             raise UsageError(
                 f"collection {collection!r} is no name for a file; use 3 to 60 of the characters a-z A-Z 0-9 _ and -"
@@ -65,7 +77,7 @@ class Library:
         self._keywords: tuple[int, Keywords] | None = None  # with the state that they are of
         self._store = Store(self.path / f"{collection}.db")
         self._index = self.path / "keywords" / collection
-        self._vectors = Vectors(self.path / "chroma", collection)
+        self._vectors = self._vectors_at(collection, chroma)
         self._searcher = Searcher(self._store, self._vectors, self._current_keywords, self._embeddings)
         try:
             self._check_model()
@@ -73,15 +85,27 @@ class Library:
             self._store.close()
             raise
 
-    def sync(self, place: str | Path, progress: Progress | None = None) -> SyncReport:
-        """Bring the library in line with a folder, a file or a pattern, and return what was done; a file that cannot be read is listed.
+    def sync(
+        self,
+        place: str | Path | Sequence[str | Path],
+        progress: Progress | None = None,
+        *,
+        workers: int = 1,
+        limits: Limits | None = None,
+    ) -> SyncReport:
+        """Bring the library in line with a folder, a file or a pattern, or several, and return what was done.
 
         What was in the folder (or fitted the pattern) at an earlier sync and is gone from the disk leaves the library. Nothing is
-        embedded twice. Raises UsageError where `place` is missing or holds no document, MachineError where another process writes.
+        embedded twice. A file that cannot be read is listed; `limits` is what reading one may take. More than one of `workers` read and
+        embed in processes of their own, while this one writes.
+        Raises UsageError where a place is missing or holds no document, MachineError where another process writes.
         """
-        scope = scan(place, but=self.path)
-        with self._writing() as writer:
-            return writer.sync(scope, progress)
+        if workers < 1:
+            raise UsageError(f"workers is {workers}; give the number of processes that read and embed, 1 or more")
+        places = [place] if isinstance(place, str | Path) else list(place)
+        scopes = [scan(one, but=self.path) for one in places]
+        with self._writing(workers, limits) as writer:
+            return added(writer.sync(scope, progress) for scope in scopes)
 
     def delete(self, source: str) -> None:
         """Take a source out. Its file stays, so a later sync of its folder brings it back. Raises UsageError where there is none."""
@@ -93,6 +117,19 @@ class Library:
         """Compare the vectors with the passages, mend what differs, and return how many vectors were missing or left over."""
         with self._writing() as writer:
             return writer.repair(thorough=True)
+
+    def rebuild(
+        self, embeddings: "Embeddings | None" = None, progress: Progress | None = None, *, workers: int = 1
+    ) -> None:
+        """Split all texts again and embed all passages again, from the texts that the library keeps; the files are not needed.
+
+        With `embeddings` it is that model's library from now on. One that is interrupted is finished by the next sync.
+        """
+        if embeddings is not None:
+            self._embeddings = embeddings
+            self._searcher = Searcher(self._store, self._vectors, self._current_keywords, embeddings)
+        with self._writing(workers, model=False) as writer:
+            writer.rebuild(_name(self._embeddings), progress)
 
     def search(
         self, query: str, k: int = 6, mode: str = "hybrid", where: Mapping[str, Any] | None = None
@@ -149,16 +186,30 @@ class Library:
         self.close()
 
     @contextmanager
-    def _writing(self) -> Iterator[Writer]:
-        """Yield the writer under the library's lock, and bring the keyword index up to date after it."""
-        with writing(self.path):
+    def _writing(self, workers: int = 1, limits: Limits | None = None, model: bool = True) -> Iterator[Writer]:
+        """Yield the writer under the library's lock, and bring the keyword index up to date after it. `model`: it must be ours."""
+        with writing(self.path), crew(self._embeddings, limits or Limits(), workers) as hands:
             self._vectors.close()  # another process may have written since it was opened
-            if self._check_model() != _name(self._embeddings):
+            if model and self._check_model() != _name(self._embeddings):
                 self._store.use(_name(self._embeddings), lambda text: covers(self._embeddings, text))
-            yield Writer(self._store, self._vectors, self._embeddings)
+            writer = Writer(self._store, self._vectors, self._embeddings, hands)
+            if self._store.fact("chroma") != self._url:
+                writer.repair(thorough=True)
+                self._store.note("chroma", self._url)
+            yield writer
             state = self._store.state()
             if not Keywords.saved(self._index, state):
                 self._current_keywords().save(self._index, state)
+
+    def _vectors_at(self, collection: str, chroma: str | None) -> Vectors:
+        """Return the vectors on the server at `chroma`, or on the one named before, or in the folder."""
+        self._url: str | None = (chroma or "").rstrip("/") or self._store.fact("chroma")
+        if self._url is None:
+            return Vectors(self.path / "chroma", collection)
+        address(self._url)
+        own = self._store.fact("own") or secrets.token_hex(6)  # the library's name beside others on the server
+        self._store.note("own", own)
+        return Vectors(self._url, f"{collection}-{own}")
 
     def _current_keywords(self) -> Keywords:
         """Return the keyword index of the library's present state: from memory, from its folder, or made from the passages' terms."""

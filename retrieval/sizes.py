@@ -11,8 +11,10 @@ from typing import Any
 SIZE = 600  # characters of a passage at most, for a model without a tokenizer or a language it does not know
 TOKENS = 128  # of a passage at most, unless the model reads fewer: the length that sentence embeddings are trained at
 
-Starts = Callable[[str], Sequence[int]]
-"""Returns where the tokens of a text begin, in characters, in order."""
+SHORT = 64  # characters: a text that is surely one passage, whatever its tokens are
+
+Starts = Callable[[str], Sequence[int] | None]
+"""Returns where the tokens of a text begin, in characters, in order; None where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ def ruler(embeddings: Any, text: str) -> Ruler:
     A model says where tokens begin by `token_starts(text)` and how many it reads by `max_tokens`, as LocalEmbeddings does.
     """
     starts: Starts | None = getattr(embeddings, "token_starts", None)
-    if starts is None:
+    if starts is None or len(text) <= SHORT:
         return Ruler()
-    return Ruler(min(TOKENS, embeddings.max_tokens), starts(text))
+    found = starts(text)
+    return Ruler() if found is None else Ruler(min(TOKENS, embeddings.max_tokens), found)
