@@ -7,6 +7,7 @@ with crew(embeddings, Limits(), workers=4) as hands:
 
 import multiprocessing
 import os
+import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -20,6 +21,7 @@ from retrieval.parser import Limits
 from retrieval.prepare import Prepared, prepare
 from retrieval.store import File
 from retrieval.text import Unreadable
+from retrieval.web import Fetched
 
 Outcome = tuple[File, Prepared | Unreadable]
 
@@ -45,6 +47,10 @@ class Alone(AbstractContextManager["Alone"]):
         vectors: Sequence[Sequence[float]] = self._embeddings.embed_documents(list(texts))
         return vectors
 
+    def page(self, fetched: Fetched) -> Prepared:
+        """Return what a URL gave as a document. Raises Unreadable."""
+        return _page(fetched, self._embeddings, self._limits)
+
     def __exit__(self, *error: object) -> None:
         pass
 
@@ -54,6 +60,8 @@ class Crew(AbstractContextManager["Crew"]):
 
     def __init__(self, embeddings: Any, limits: Limits, workers: int) -> None:
         self.workers = workers
+        self._embeddings = embeddings
+        self._limits = limits
         threads = max(1, len(os.sched_getaffinity(0)) // workers) if hasattr(os, "sched_getaffinity") else 1
         spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
         told = (embeddings, limits, threads)
@@ -78,6 +86,10 @@ class Crew(AbstractContextManager["Crew"]):
         for share, task in zip(filter(None, shares), tasks, strict=True):
             vectors.update(zip(share, _result(task), strict=True))
         return [vectors[at] for at in range(len(texts))]
+
+    def page(self, fetched: Fetched) -> Prepared:
+        """Return what a URL gave as a document; one is too little for the workers. Raises Unreadable."""
+        return _page(fetched, self._embeddings, self._limits)
 
     def _first(self, waiting: "deque[tuple[File, Future[Prepared | Unreadable]]]") -> Outcome:
         file, task = waiting.popleft()
@@ -118,6 +130,13 @@ def _prepared(path: str, embeddings: Any, limits: Limits) -> Prepared | Unreadab
         return prepare(Path(path), embeddings, limits)
     except Unreadable as error:
         return error
+
+
+def _page(fetched: Fetched, embeddings: Any, limits: Limits) -> Prepared:
+    with tempfile.TemporaryDirectory(prefix="chaintune-") as folder:
+        path = Path(folder) / f"page{fetched.suffix}"
+        path.write_bytes(fetched.raw)
+        return prepare(path, embeddings, limits)
 
 
 def _result(task: "Future[Any]") -> Any:

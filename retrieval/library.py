@@ -31,6 +31,7 @@ from retrieval.search import Passage, Searcher, check
 from retrieval.store import Store
 from retrieval.sync import Progress, SyncReport, Writer, added
 from retrieval.vectors import Vectors, address
+from retrieval.web import is_url
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -90,10 +91,15 @@ class Library:
         place: str | Path | Sequence[str | Path],
         progress: Progress | None = None,
         *,
+        urls: bool = False,
         workers: int = 1,
         limits: Limits | None = None,
+        allow_loopback: bool = False,
     ) -> SyncReport:
         """Bring the library in line with a folder, a file or a pattern, or several, and return what was done.
+
+        With `urls` a place may be a URL, which is fetched; never from an address of this machine or its own network, unless a test
+        sets `allow_loopback`.
 
         What was in the folder (or fitted the pattern) at an earlier sync and is gone from the disk leaves the library. Nothing is
         embedded twice. A file that cannot be read is listed; `limits` is what reading one may take. More than one of `workers` read and
@@ -103,9 +109,16 @@ class Library:
         if workers < 1:
             raise UsageError(f"workers is {workers}; give the number of processes that read and embed, 1 or more")
         places = [place] if isinstance(place, str | Path) else list(place)
-        scopes = [scan(one, but=self.path) for one in places]
+        if not urls and any(map(is_url, places)):
+            raise UsageError(
+                f"{next(filter(is_url, places))} is a URL; say that URLs may be fetched (urls=True, --allow-url)"
+            )
+        scopes = [str(one) if is_url(one) else scan(one, but=self.path) for one in places]
         with self._writing(workers, limits) as writer:
-            return added(writer.sync(scope, progress) for scope in scopes)
+            return added(
+                writer.sync_url(one, allow_loopback, progress) if isinstance(one, str) else writer.sync(one, progress)
+                for one in scopes
+            )
 
     def delete(self, source: str) -> None:
         """Take a source out. Its file stays, so a later sync of its folder brings it back. Raises UsageError where there is none."""

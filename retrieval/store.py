@@ -190,6 +190,7 @@ class Store:
                 self._keep(same.pop(0), new)
             else:
                 db.execute(_INSERT, (id, *_values(new), new.hash, new.embedded, 2 * new.embedded))
+        self._move_on()
         for gone in (old.id for rows in before.values() for old in rows):
             db.execute("INSERT INTO doomed SELECT id FROM passages WHERE id = ? AND embedded", (gone,))
             db.execute("DELETE FROM passages WHERE id = ?", (gone,))
@@ -210,6 +211,7 @@ class Store:
         """Take a source away with its passages, and note their vectors for removal. Call inside a transaction."""
         self._db.execute("INSERT INTO doomed SELECT id FROM passages WHERE source_id = ? AND embedded", (source_id,))
         self._db.execute("DELETE FROM sources WHERE id = ?", (source_id,))
+        self._move_on()
 
     def move(self, file: File) -> None:
         """Note that a source's file is elsewhere now, or has another name, with the same content."""
@@ -238,8 +240,12 @@ class Store:
         with self.transaction() as db:
             db.executemany("UPDATE passages SET pending = 0 WHERE id = ?", [(id,) for id in done])
             db.executemany("DELETE FROM doomed WHERE id = ?", [(id,) for id in forgotten])
-            db.execute("INSERT INTO facts VALUES ('state', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1")
+            self._move_on()
         return self.state()
+
+    def _move_on(self) -> None:
+        """Count the library's state up, since passages or vectors come or go. Call inside a transaction."""
+        self._db.execute("INSERT INTO facts VALUES ('state', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1")
 
     def fact(self, key: str) -> Any:
         """Return what is noted of the library under that key, None where there is nothing."""

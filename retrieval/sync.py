@@ -6,6 +6,7 @@ SQLite first (pending), then Chroma, then SQLite again (done), so that the next 
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,6 +15,7 @@ from typing import Any
 
 from chains.errors import UsageError
 from chains.passages import HEADING, PAGE, SOURCE
+from retrieval import web
 from retrieval.crew import Alone, Crew
 from retrieval.kinds import KINDS
 from retrieval.loaders import check
@@ -107,6 +109,32 @@ class Writer:
         if gone:
             self.remove(gone)
         return SyncReport(tally.added, tally.updated, len(gone), tally.unchanged, tally.failed)
+
+    def sync_url(self, url: str, allow_loopback: bool, progress: Progress | None) -> SyncReport:
+        """Bring the document of one URL in line with what is there now; one that the server says is gone leaves."""
+        self.repair()
+        name = web.plain(url)
+        before = next((file for file in self._store.files() if file.path == name), None)
+        tally = _Tally(1, progress)
+        try:
+            fetched = web.fetch(url, allow_loopback)
+            hash = _digest([fetched.suffix.encode(), fetched.raw])
+            if before and before.hash == hash:
+                tally.unchanged = 1
+            else:
+                file = File(before.id if before else 0, name, name, name, hash, time.time(), len(fetched.raw))
+                self.write([(file, self._crew.page(fetched))])
+                tally.added, tally.updated = int(not before), int(bool(before))
+            tally.step(name)
+        except web.Gone as error:
+            if before:
+                self.remove([before])
+                return SyncReport(0, 0, 1, 0, [])
+            tally.failed.append((name, f"{name} {error}"))
+        except Unreadable as error:
+            stays = "; what was read of it before stays" if before else ""
+            tally.failed.append((name, f"{name} {error}{stays}"))
+        return SyncReport(tally.added, tally.updated, 0, tally.unchanged, tally.failed)
 
     def write(self, group: Sequence[tuple[File, Prepared]], about: Sequence[str] = ()) -> None:
         """Write the sources as pending in one transaction, and finish them."""
@@ -251,10 +279,14 @@ def _about(row: Row) -> dict[str, Any]:
 
 
 def _hash(path: Path) -> str:
-    digest = hashlib.sha256(_READING)
     with path.open("rb") as file:
-        while part := file.read(2**20):
-            digest.update(part)
+        return _digest(iter(lambda: file.read(2**20), b""))
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256(_READING)
+    for part in parts:
+        digest.update(part)
     return digest.hexdigest()
 
 

@@ -348,3 +348,13 @@ def test_a_server_that_does_not_answer_is_named(tmp_path, docs, counting):
         pytest.raises(MachineError, match=r"the Chroma server at http://127.0.0.1:9 does not answer"),
     ):
         library.sync(docs)
+
+
+def test_what_has_no_vector_is_found_anew_by_words_when_it_changed(library, tmp_path):
+    file = tmp_path / "도서관.txt"
+    for day in ("월요일", "화요일"):
+        file.write_text(f"도서관은 {day}에 쉰다.", encoding="utf-8")
+        library.sync(file)
+        assert [passage.text for passage in library.search(day)] == [f"도서관은 {day}에 쉰다."]
+    library.delete("도서관.txt")
+    assert library.search("도서관") == []
