@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from chains.errors import UsageError, nearest
 from chains.home import machine_error
+from chains.passages import END, SOURCE, START
 from retrieval.crew import crew
 from retrieval.keywords import Keywords
 from retrieval.lock import LOCK, writing
@@ -29,13 +30,15 @@ from retrieval.prepare import covers
 from retrieval.scan import scan
 from retrieval.search import Passage, Searcher, check
 from retrieval.store import Store
-from retrieval.sync import Progress, SyncReport, Writer, added
+from retrieval.sync import TEXTS, Progress, SyncReport, Writer, added
 from retrieval.vectors import Vectors, address
 from retrieval.web import is_url
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
     from langchain_core.retrievers import BaseRetriever
+
+    from retrieval.vectorstore import LibraryVectorStore
 
 _COLLECTION = re.compile(r"[A-Za-z0-9][\w-]{1,58}[A-Za-z0-9]", re.ASCII)
 
@@ -161,6 +164,53 @@ class Library:
 
         check(k, mode, where or {})
         return LibraryRetriever(library=self, k=k, mode=mode, where=dict(where or {}))
+
+    @property
+    def vectorstore(self) -> "LibraryVectorStore":
+        """The same library as a langchain_core VectorStore, for texts that have no file."""
+        from retrieval.vectorstore import LibraryVectorStore
+
+        return LibraryVectorStore(self)
+
+    @property
+    def model(self) -> Any:
+        """The embedding model."""
+        return self._embeddings
+
+    def put_texts(self, texts: Mapping[str, tuple[str, str]]) -> None:
+        """Write texts that have no file, each one passage, by their ids, with what is said of them as JSON."""
+        with self._writing() as writer:
+            writer.put_texts(texts)
+
+    def remove_texts(self, ids: Sequence[str] | None) -> None:
+        """Take texts that have no file out, None for all; an id that is not there is passed over."""
+        with self._writing() as writer:
+            writer.remove(
+                [file for file in self._store.files() if file.root == TEXTS and (ids is None or file.source in ids)]
+            )
+
+    def texts(self, ids: Sequence[str]) -> list[tuple[str, str, str]]:
+        """Return the id, the text, and what is said of it as JSON, of those texts that are here."""
+        sql = "SELECT source, text, about FROM sources WHERE root = ? AND source = ?"
+        return [row for id in dict.fromkeys(ids) for row in self._store.rows(sql, (TEXTS, id))]  # type: ignore[misc]
+
+    def nearest(self, vector: Sequence[float], k: int) -> list[tuple[str, dict[str, Any], str, float]]:
+        """Return the text of the `k` passages nearest to a vector, their source and place, what is said of them, and their cosine."""
+        if k < 1 or not self.stats()["embedded"] or not self._vectors.exists:
+            return []
+        found = self._vectors.nearest(vector, k, None, False, self._store.state())
+        rows = [(self._store.passage(id), cosine) for id, cosine in found]
+        about = "SELECT about FROM sources WHERE source = ?"
+        return [
+            (
+                row.text,
+                {SOURCE: row.source, START: row.start, END: row.end},
+                self._store.rows(about, (row.source,))[0][0],
+                cosine,
+            )
+            for row, cosine in rows
+            if row is not None
+        ]
 
     def sources(self) -> list[Source]:
         """Return the documents, in the order of their names."""

@@ -7,7 +7,7 @@ SQLite first (pending), then Chroma, then SQLite again (done), so that the next 
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -19,14 +19,18 @@ from retrieval import web
 from retrieval.crew import Alone, Crew
 from retrieval.kinds import KINDS
 from retrieval.loaders import check
-from retrieval.prepare import Prepared, covers, cut, embedded_text
+from retrieval.prepare import Prepared, covers, cut, embedded_text, passages
 from retrieval.scan import Scope, source_name
+from retrieval.split import Piece
 from retrieval.store import File, Row, Store
-from retrieval.text import Unreadable
+from retrieval.text import Text, Unreadable
 from retrieval.vectors import Vectors
 
 Progress = Callable[[int, int, str], None]
 """Called with how many of how many files are read, and the name of the last."""
+
+TEXTS = "text:"
+"""The root of texts that have no file; no path begins so."""
 
 _READING = b"2"  # goes up when the loaders or the splitter change, so that every file counts as changed
 _GROUP = 60_000  # characters of documents that are written together, for each worker: what a killed sync may have to read again
@@ -145,6 +149,23 @@ class Writer:
                 self._store.put(file, prepared, about[n] if about else "")
         self.finish()
 
+    def put_texts(self, texts: Mapping[str, tuple[str, str]]) -> None:
+        """Write texts, each with what is said of it, by their ids. Raises UsageError where an id is a document's name."""
+        self.repair()
+        known = {file.source: file for file in self._store.files()}
+        group: list[tuple[File, Prepared]] = []
+        for name, (text, _) in texts.items():
+            before = known.get(name)
+            if before and before.root != TEXTS:
+                raise UsageError(
+                    f"the id {name!r} is the name of a document that was synced; give the text another one"
+                )
+            text = text.encode("utf-8", "ignore").decode().replace("\0", "")
+            file = File(before.id if before else 0, name, TEXTS + name, TEXTS, "", time.time(), len(text))
+            prepared = passages(Text(text), [Piece(0, len(text), "", None)], self._embeddings)
+            group.append((file, prepared._replace(passages=[new._replace(embedded=True) for new in prepared.passages])))
+        self.write(group, [about for _, about in texts.values()])
+
     def remove(self, files: Sequence[File]) -> None:
         """Take sources out, and finish what is pending."""
         with self._store.transaction():
@@ -194,7 +215,7 @@ class Writer:
         files = self._store.files()
         for n, file in enumerate(files, 1):
             file, text, about = self._store.document(file.id)
-            if text is not None:
+            if text is not None and file.root != TEXTS:
                 self.write([(file, cut(text, self._embeddings))], [about])
             if progress:
                 progress(n, len(files), file.source)
@@ -258,7 +279,7 @@ def _known(path: Path, scope: Scope, known: dict[str, File], named: dict[str, Fi
     if str(path) in known:
         return known[str(path)]
     other = named.get(source_name(path, scope.folder))
-    return other if other and not Path(other.path).exists() else None
+    return other if other and Path(other.path).is_absolute() and not Path(other.path).exists() else None
 
 
 def _batches(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
