@@ -192,7 +192,7 @@ class Library:
     def texts(self, ids: Sequence[str]) -> list[tuple[str, str, str]]:
         """Return the id, the text, and what is said of it as JSON, of those texts that are here."""
         sql = "SELECT source, text, about FROM sources WHERE root = ? AND source = ?"
-        return [row for id in dict.fromkeys(ids) for row in self._store.rows(sql, (TEXTS, id))]  # type: ignore[misc]
+        return [row for id in dict.fromkeys(ids) for row in self._store.rows(sql, (TEXTS, id))]
 
     def nearest(self, vector: Sequence[float], k: int) -> list[tuple[str, dict[str, Any], str, float]]:
         """Return the text of the `k` passages nearest to a vector, their source and place, what is said of them, and their cosine."""
