@@ -38,12 +38,15 @@ def open_library(folder: Path | None, embeddings: str | None = None) -> Any:
     return make_library(named(folder), embeddings)
 
 
-def make_library(folder: Path, embeddings: str | None = None) -> Any:
-    """Return the Library in `folder`, an empty one where there is none; `embeddings` is the model that it was or will be made with."""
+def make_library(folder: Path, embeddings: str | None = None, chroma: str | None = None) -> Any:
+    """Return the Library in `folder`, an empty one where there is none; `embeddings` is the model that it was or will be made with.
+
+    `chroma` is the URL of the server that keeps its vectors; None: the one that it was made with.
+    """
     from chains import LocalEmbeddings
     from retrieval import Library
 
-    return Library(folder, LocalEmbeddings(embeddings))
+    return Library(folder, LocalEmbeddings(embeddings), chroma=chroma)
 
 
 def check_mode(mode: str) -> None:

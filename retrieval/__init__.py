@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from retrieval.library import Library as Library
     from retrieval.library import Source as Source
+    from retrieval.parser import Limits as Limits
     from retrieval.search import Passage as Passage
     from retrieval.sync import SyncReport as SyncReport
 
 _HOMES = {
     "Library": "retrieval.library",
+    "Limits": "retrieval.parser",
     "Passage": "retrieval.search",
     "Source": "retrieval.library",
     "SyncReport": "retrieval.sync",
 }
 
-__all__ = ["Library", "Passage", "Source", "SyncReport"]
+__all__ = ["Library", "Limits", "Passage", "Source", "SyncReport"]
 
 
 def __getattr__(name: str) -> Any:

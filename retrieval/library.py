@@ -6,12 +6,14 @@
             print(passage.metadata["source"], passage.text, passage.why)
 
 Its folder holds passages.db (the truth: texts and passages), chroma/ (their vectors) and keywords/ (their index). The last two can be
-deleted: the next sync makes them again. One process at a time writes in the folder; any number read it meanwhile.
+deleted: the next sync makes them again. One process at a time writes in the folder; any number read it meanwhile. Vectors can also lie
+on a Chroma server, named by its URL once; the library remembers it.
 """
 
 import re
+import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +21,24 @@ from typing import TYPE_CHECKING, Any, Self
 
 from chains.errors import UsageError, nearest
 from chains.home import machine_error
+from chains.passages import END, SOURCE, START
+from retrieval.crew import crew
 from retrieval.keywords import Keywords
 from retrieval.lock import LOCK, writing
+from retrieval.parser import Limits
+from retrieval.prepare import covers
 from retrieval.scan import scan
 from retrieval.search import Passage, Searcher, check
 from retrieval.store import Store
-from retrieval.sync import Progress, SyncReport, Writer, covers
-from retrieval.vectors import Vectors
+from retrieval.sync import TEXTS, Progress, SyncReport, Writer, added
+from retrieval.vectors import Vectors, address
+from retrieval.web import is_url
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
     from langchain_core.retrievers import BaseRetriever
+
+    from retrieval.vectorstore import LibraryVectorStore
 
 _COLLECTION = re.compile(r"[A-Za-z0-9][\w-]{1,58}[A-Za-z0-9]", re.ASCII)
 
@@ -52,9 +61,16 @@ class Library:
     `embeddings` is a langchain_core Embeddings; None means LocalEmbeddings(), the packaged English MiniLM. Where it has `covers(text)`,
     passages and questions that it does not know the language of are found by words alone; `name` tells its vectors from another model's.
     A folder can hold several libraries, each a `collection`, the name of its database, its Chroma collection and its keyword index.
+    `chroma` is the URL of a Chroma server that keeps the vectors; None means the one that was named before, or else the folder.
     """
 
-    def __init__(self, path: str | Path, embeddings: "Embeddings | None" = None, collection: str = "passages") -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        embeddings: "Embeddings | None" = None,
+        collection: str = "passages",
+        chroma: str | None = None,
+    ) -> None:
         if not _COLLECTION.fullmatch(collection):
             raise UsageError(
                 f"collection {collection!r} is no name for a file; use 3 to 60 of the characters a-z A-Z 0-9 _ and -"
@@ -65,7 +81,7 @@ class Library:
         self._keywords: tuple[int, Keywords] | None = None  # with the state that they are of
         self._store = Store(self.path / f"{collection}.db")
         self._index = self.path / "keywords" / collection
-        self._vectors = Vectors(self.path / "chroma", collection)
+        self._vectors = self._vectors_at(collection, chroma)
         self._searcher = Searcher(self._store, self._vectors, self._current_keywords, self._embeddings)
         try:
             self._check_model()
@@ -73,15 +89,39 @@ class Library:
             self._store.close()
             raise
 
-    def sync(self, place: str | Path, progress: Progress | None = None) -> SyncReport:
-        """Bring the library in line with a folder, a file or a pattern, and return what was done; a file that cannot be read is listed.
+    def sync(
+        self,
+        place: str | Path | Sequence[str | Path],
+        progress: Progress | None = None,
+        *,
+        urls: bool = False,
+        workers: int = 1,
+        limits: Limits | None = None,
+        allow_loopback: bool = False,
+    ) -> SyncReport:
+        """Bring the library in line with a folder, a file or a pattern, or several, and return what was done.
+
+        With `urls` a place may be a URL, which is fetched; never from an address of this machine or its own network, unless a test
+        sets `allow_loopback`.
 
         What was in the folder (or fitted the pattern) at an earlier sync and is gone from the disk leaves the library. Nothing is
-        embedded twice. Raises UsageError where `place` is missing or holds no document, MachineError where another process writes.
+        embedded twice. A file that cannot be read is listed; `limits` is what reading one may take. More than one of `workers` read and
+        embed in processes of their own, while this one writes.
+        Raises UsageError where a place is missing or holds no document, MachineError where another process writes.
         """
-        scope = scan(place, but=self.path)
-        with self._writing() as writer:
-            return writer.sync(scope, progress)
+        if workers < 1:
+            raise UsageError(f"workers is {workers}; give the number of processes that read and embed, 1 or more")
+        places = [place] if isinstance(place, str | Path) else list(place)
+        if not urls and any(map(is_url, places)):
+            raise UsageError(
+                f"{next(filter(is_url, places))} is a URL; say that URLs may be fetched (urls=True, --allow-url)"
+            )
+        scopes = [str(one) if is_url(one) else scan(one, but=self.path) for one in places]
+        with self._writing(workers, limits) as writer:
+            return added(
+                writer.sync_url(one, allow_loopback, progress) if isinstance(one, str) else writer.sync(one, progress)
+                for one in scopes
+            )
 
     def delete(self, source: str) -> None:
         """Take a source out. Its file stays, so a later sync of its folder brings it back. Raises UsageError where there is none."""
@@ -93,6 +133,19 @@ class Library:
         """Compare the vectors with the passages, mend what differs, and return how many vectors were missing or left over."""
         with self._writing() as writer:
             return writer.repair(thorough=True)
+
+    def rebuild(
+        self, embeddings: "Embeddings | None" = None, progress: Progress | None = None, *, workers: int = 1
+    ) -> None:
+        """Split all texts again and embed all passages again, from the texts that the library keeps; the files are not needed.
+
+        With `embeddings` it is that model's library from now on. One that is interrupted is finished by the next sync.
+        """
+        if embeddings is not None:
+            self._embeddings = embeddings
+            self._searcher = Searcher(self._store, self._vectors, self._current_keywords, embeddings)
+        with self._writing(workers, model=False) as writer:
+            writer.rebuild(_name(self._embeddings), progress)
 
     def search(
         self, query: str, k: int = 6, mode: str = "hybrid", where: Mapping[str, Any] | None = None
@@ -111,6 +164,53 @@ class Library:
 
         check(k, mode, where or {})
         return LibraryRetriever(library=self, k=k, mode=mode, where=dict(where or {}))
+
+    @property
+    def vectorstore(self) -> "LibraryVectorStore":
+        """The same library as a langchain_core VectorStore, for texts that have no file."""
+        from retrieval.vectorstore import LibraryVectorStore
+
+        return LibraryVectorStore(self)
+
+    @property
+    def model(self) -> Any:
+        """The embedding model."""
+        return self._embeddings
+
+    def put_texts(self, texts: Mapping[str, tuple[str, str]]) -> None:
+        """Write texts that have no file, each one passage, by their ids, with what is said of them as JSON."""
+        with self._writing() as writer:
+            writer.put_texts(texts)
+
+    def remove_texts(self, ids: Sequence[str] | None) -> None:
+        """Take texts that have no file out, None for all; an id that is not there is passed over."""
+        with self._writing() as writer:
+            writer.remove(
+                [file for file in self._store.files() if file.root == TEXTS and (ids is None or file.source in ids)]
+            )
+
+    def texts(self, ids: Sequence[str]) -> list[tuple[str, str, str]]:
+        """Return the id, the text, and what is said of it as JSON, of those texts that are here."""
+        sql = "SELECT source, text, about FROM sources WHERE root = ? AND source = ?"
+        return [row for id in dict.fromkeys(ids) for row in self._store.rows(sql, (TEXTS, id))]
+
+    def nearest(self, vector: Sequence[float], k: int) -> list[tuple[str, dict[str, Any], str, float]]:
+        """Return the text of the `k` passages nearest to a vector, their source and place, what is said of them, and their cosine."""
+        if k < 1 or not self.stats()["embedded"] or not self._vectors.exists:
+            return []
+        found = self._vectors.nearest(vector, k, None, False, self._store.state())
+        rows = [(self._store.passage(id), cosine) for id, cosine in found]
+        about = "SELECT about FROM sources WHERE source = ?"
+        return [
+            (
+                row.text,
+                {SOURCE: row.source, START: row.start, END: row.end},
+                self._store.rows(about, (row.source,))[0][0],
+                cosine,
+            )
+            for row, cosine in rows
+            if row is not None
+        ]
 
     def sources(self) -> list[Source]:
         """Return the documents, in the order of their names."""
@@ -149,16 +249,30 @@ class Library:
         self.close()
 
     @contextmanager
-    def _writing(self) -> Iterator[Writer]:
-        """Yield the writer under the library's lock, and bring the keyword index up to date after it."""
-        with writing(self.path):
+    def _writing(self, workers: int = 1, limits: Limits | None = None, model: bool = True) -> Iterator[Writer]:
+        """Yield the writer under the library's lock, and bring the keyword index up to date after it. `model`: it must be ours."""
+        with writing(self.path), crew(self._embeddings, limits or Limits(), workers) as hands:
             self._vectors.close()  # another process may have written since it was opened
-            if self._check_model() != _name(self._embeddings):
+            if model and self._check_model() != _name(self._embeddings):
                 self._store.use(_name(self._embeddings), lambda text: covers(self._embeddings, text))
-            yield Writer(self._store, self._vectors, self._embeddings)
+            writer = Writer(self._store, self._vectors, self._embeddings, hands)
+            if self._store.fact("chroma") != self._url:
+                writer.repair(thorough=True)
+                self._store.note("chroma", self._url)
+            yield writer
             state = self._store.state()
             if not Keywords.saved(self._index, state):
                 self._current_keywords().save(self._index, state)
+
+    def _vectors_at(self, collection: str, chroma: str | None) -> Vectors:
+        """Return the vectors on the server at `chroma`, or on the one named before, or in the folder."""
+        self._url: str | None = (chroma or "").rstrip("/") or self._store.fact("chroma")
+        if self._url is None:
+            return Vectors(self.path / "chroma", collection)
+        address(self._url)
+        own = self._store.fact("own") or secrets.token_hex(6)  # the library's name beside others on the server
+        self._store.note("own", own)
+        return Vectors(self._url, f"{collection}-{own}")
 
     def _current_keywords(self) -> Keywords:
         """Return the keyword index of the library's present state: from memory, from its folder, or made from the passages' terms."""

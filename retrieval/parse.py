@@ -1,90 +1,106 @@
-"""The child process that reads one PDF or HTML file under limits: `python -m retrieval.parse FILE CPU_SECONDS MEMORY_BYTES`.
+"""The process that reads documents which a parser could choke on: `python -m retrieval.parse`, one JSON request a line on stdin.
 
-Prints one JSON object: the fields of a Text, or {"error": half a sentence}.
+    {"path": …, "result": …, "cpu_s": 8, "wall_s": 30, "memory_bytes": …}  ->  {"code": 0, "cpu_s": 0.3, "peak_bytes": …}
+
+Every file is read by a fork of this process under limits of its own, which writes the fields of a Text, or {"error": half a sentence},
+into `result`. So a file made to exhaust a parser ends its fork alone, and a parser is imported once for all files.
 """
 
 import contextlib
 import dataclasses
-import io
 import json
 import logging
+import os
 import resource
+import select
+import signal
 import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from retrieval.text import MAX_CHARACTERS, Text, Unreadable, clean, joined
+from retrieval.kinds import KINDS
+from retrieval.text import MAX_CHARACTERS, Text, Unreadable
 
-MAX_PAGES = 2000
+IDLE_S = 60  # without a request, after which the process ends; the next request starts another
+_MORE_BYTES = (
+    2**30
+)  # of address space beside the data: the code of the libraries, which takes no memory of this process's own
 
 
-def read_pdf(raw: bytes) -> Text:
-    """Return the text of every page. Raises Unreadable."""
-    from pypdf import PdfReader
-    from pypdf.errors import DependencyError, FileNotDecryptedError, PyPdfError
+def reader(suffix: str) -> Callable[[bytes], Text]:
+    """Return what reads files of that kind."""
+    module, _, name = KINDS[suffix].partition(":")
+    read = getattr(import_module(module), name)
+    return partial(read, suffix=suffix) if name == "read_code" else read
 
-    if b"%PDF-" not in raw[:1024]:
-        raise Unreadable("is not a PDF, whatever its name says")
+
+def serve() -> None:
+    """Answer requests until there are no more, or none for a while."""
+    while select.select([sys.stdin], [], [], IDLE_S)[0] and (line := sys.stdin.readline()):
+        request = json.loads(line)
+        read = reader(Path(request["path"]).suffix.lower())
+        child = os.fork()
+        if not child:
+            _read(read, **request)
+        print(json.dumps(_waited(child, request["wall_s"])), flush=True)
+
+
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+def _waited(child: int, wall_s: float) -> dict[str, Any]:
+    """Return how the child ended and what it used; it is killed after `wall_s`."""
+    deadline, nap, late = time.monotonic() + wall_s, 0.0005, False
+    while True:
+        done, status, used = os.wait4(child, os.WNOHANG)
+        if done:
+            code, cpu_s = os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
+            return {"code": code, "late": late, "cpu_s": cpu_s, "peak_bytes": used.ru_maxrss * _RSS_UNIT}
+        if not late and time.monotonic() > deadline:
+            late = True
+            os.kill(child, signal.SIGKILL)
+        time.sleep(nap)
+        nap = min(2 * nap, 0.02)
+
+
+def _read(
+    read: Callable[[bytes], Text], path: str, result: str, cpu_s: float, wall_s: float, memory_bytes: int
+) -> None:
+    """Write what the file holds into `result`, and end this process."""
     try:
-        reader = PdfReader(io.BytesIO(raw))
-        if reader.is_encrypted and not reader.decrypt(""):
-            raise Unreadable("is protected by a password; save a copy without one")
-        if len(reader.pages) > MAX_PAGES:
-            raise Unreadable(f"has {len(reader.pages)} pages, more than the {MAX_PAGES} that are read; split it")
-        pages: list[str] = []
-        for page in reader.pages:
-            pages.append(clean(page.extract_text()).strip())
-            if sum(map(len, pages)) > MAX_CHARACTERS:
-                raise Unreadable(f"has more than {MAX_CHARACTERS:,} characters; split it")
-    except (FileNotDecryptedError, DependencyError) as error:
-        raise Unreadable("is encrypted in a way that cannot be read; save a copy without a password") from error
-    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        # what a damaged file makes of pypdf; the process exists to hold that
-        raise Unreadable(
-            f"is a damaged PDF: {str(error).strip().partition(chr(10))[0] or type(error).__name__}"
-        ) from error
-    text, breaks = joined(pages)
-    return Text(text, breaks, paged=True)
+        seconds = max(1, round(cpu_s))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes + _MORE_BYTES,) * 2)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        Path(result).write_text(json.dumps(_said(read, Path(path), memory_bytes)), encoding="utf-8")
+        os._exit(0)
+    finally:
+        os._exit(1)
 
 
-def read_html(raw: bytes) -> Text:
-    """Return the main text of the page as Markdown, or all of its body's text where no main text is found. Raises Unreadable."""
-    import trafilatura
-    from lxml import html
-
-    page: Any = trafilatura.load_html(raw)
-    if page is None:
-        raise Unreadable("cannot be read as an HTML page, or not in the memory that one may take")
-    main = trafilatura.extract(page, output_format="markdown", include_comments=False, favor_recall=True)
-    if main and main.strip():
-        return Text(clean(main), markdown=True)
-    page = trafilatura.load_html(raw)  # the extraction took parts out of the first one
-    body = page.find("body")
-    for element in page.xpath("//script|//style|//noscript|//template"):
-        element.drop_tree()
-    text = html.tostring(page if body is None else body, method="text", encoding="unicode")
-    lines = (" ".join(line.split()) for line in text.splitlines())
-    return Text(clean("\n\n".join(line for line in lines if line)))
-
-
-def main(path: str, cpu_s: int, memory_bytes: int) -> None:
-    """Print what the file at `path` holds."""
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    logging.disable(logging.CRITICAL)
-    file = Path(path)
-    read = read_pdf if file.suffix.lower() == ".pdf" else read_html
-    said: dict[str, Any]
+def _said(read: Callable[[bytes], Text], path: Path, memory_bytes: int) -> dict[str, Any]:
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            said = dataclasses.asdict(read(file.read_bytes()))
+            text = read(path.read_bytes())
+        if len(text.text) > MAX_CHARACTERS:
+            return {"error": f"has more than {MAX_CHARACTERS:,} characters; split it"}
+        return dataclasses.asdict(text)
     except Unreadable as error:
-        said = {"error": str(error)}
+        return {"error": str(error)}
     except MemoryError:
-        said = {"error": f"needed more than {memory_bytes // 2**20} MiB to read"}
-    sys.stdout.buffer.write(json.dumps(said).encode())
+        return {"error": f"needed more than {memory_bytes // 2**20} MiB to read"}
+    except RecursionError:
+        return {"error": "is nested too deep to be read"}
+    except Exception as error:  # whatever a damaged file makes of a parser; this process exists to hold that
+        why = str(error).strip().partition("\n")[0]
+        return {"error": f"is damaged and could not be read: {type(error).__name__}{f': {why}' if why else ''}"}
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    logging.disable(logging.CRITICAL)
+    serve()

@@ -5,18 +5,21 @@ from typing import Any
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
+from pydantic import Field
 
 
 class LibraryRetriever(BaseRetriever):
     """Finds `k` passages of `library`. Asynchronous calls search in a thread."""
 
     library: Any
-    k: int
-    mode: str
-    where: dict[str, Any]
+    k: int = 6
+    mode: str = "hybrid"
+    where: dict[str, Any] = Field(default_factory=dict)
 
-    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
-        found = self.library.search(query, k=self.k, mode=self.mode, where=self.where)
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
+    ) -> list[Document]:
+        found = self.library.search(query, k=k or self.k, mode=self.mode, where=self.where)
         return [
             Document(passage.text, metadata={**passage.metadata, "score": passage.score, "why": passage.why})
             for passage in found

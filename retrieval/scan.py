@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from chains.errors import UsageError
-from retrieval.loaders import KINDS, NOT_READ
+from retrieval.kinds import KINDS, NOT_READ
 
 _MAGIC = frozenset("*?[")
 

@@ -21,8 +21,8 @@ import numpy as np
 from chains.errors import UsageError, nearest
 from chains.passages import END, HEADING, PAGE, SOURCE, START
 from retrieval.keywords import Keywords
+from retrieval.prepare import covers
 from retrieval.store import Row, Store
-from retrieval.sync import covers
 from retrieval.text import clean
 from retrieval.vectors import Vectors
 

@@ -1,23 +1,24 @@
 """Cuts a document into passages along its structure: a heading, a page or a record begins one, and paragraphs are packed together.
 
-A passage is a place, `text[start:end]`, never a rewritten copy, so that an answer can quote the source. It is at most SIZE characters
-long. A section that does not fit is cut between paragraphs, then between sentences, then between words; there, and only there, a short
-last sentence is repeated at the start of the next passage, so that «it» keeps what it stands for.
+A passage is a place, `text[start:end]`, never a rewritten copy, so that an answer can quote the source. How long it may be is told by a
+Ruler (sizes.py), in tokens of the embedding model or in characters. A section that does not fit is cut between paragraphs, then between
+sentences, then between words; there, and only there, a short last sentence is repeated at the start of the next passage, so that «it»
+keeps what it stands for. A table that fits is never cut; a longer one is cut between rows, and its passages know its header. Code is cut
+where its definitions begin, then between lines.
 """
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from chains.sentences import sentences
-from retrieval.text import Text
+from retrieval.blocks import Unit, units
+from retrieval.sizes import Ruler
+from retrieval.text import Heading, Text
 
-SIZE = 600  # characters: well under the 256 tokens that the packaged embedding model reads, in English
-OVERLAP = 120  # characters: a longer sentence is not repeated
+SHARE = 0.2  # of a passage's limit: a longer sentence is not repeated
 BETWEEN = " > "  # between the headings that a passage stands under
 
-_WINDOW = 8000  # characters looked at together when a paragraph is cut into sentences
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
@@ -26,7 +27,6 @@ _ARTICLE = re.compile(
 )  # how Korean rules and laws number their parts
 _ARTICLE_LEVEL = {"편": 1, "장": 2, "절": 3, "관": 4, "조": 5}
 _ARTICLE_LENGTH = 60  # characters: a longer line that begins so is a sentence
-_BLANK = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Piece:
     end: int
     heading: str
     page: int | None
+    header: tuple[int, int] | None = None  # where the header of its table is, if it is not in the passage
 
 
 @dataclass(frozen=True)
@@ -48,24 +49,27 @@ class _Section:
     body: int  # where its heading line ends
 
 
-def split(document: Text) -> Iterator[Piece]:
+def split(document: Text, ruler: Ruler | None = None) -> Iterator[Piece]:
     """Yield the passages of the document, in order. Every character that is not white space is in one."""
+    ruler = ruler or Ruler()
+    code = [(0, len(document.text))] if document.code else list(_fenced(document)) if document.markdown else []
     for section in _sections(document):
         page = bisect_right(document.breaks, section.start) if document.paged else None
-        for start, end in _packed(list(_units(document.text, section.start, section.end))):
-            yield Piece(start, end, section.heading, page)
+        parts = units(document.text, section.start, section.end, ruler, code, document.markdown)
+        for start, end, header in _packed(list(parts), ruler):
+            yield Piece(start, end, section.heading, page, header)
 
 
 def _sections(document: Text) -> list[_Section]:
     """Return the parts that begin at a heading or a break; a heading with nothing below it goes with the deeper one that follows."""
     text = document.text
-    headings = {start: (level, title, end) for start, end, level, title in _headings(document)}
+    headings = {heading.start: heading for heading in _headings(document)}
     breaks = set(document.breaks)
     starts = sorted({0, *headings, *breaks})
     found: list[_Section] = []
     above: list[tuple[int, str]] = []
     for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
-        level, title, body = headings.get(start, (0, "", start))
+        _, body, level, title = headings.get(start, Heading(start, start, 0, ""))
         if level:
             above = [*((depth, name) for depth, name in above if depth < level), (level, title)]
         begin = start
@@ -82,36 +86,64 @@ def _sections(document: Text) -> list[_Section]:
     return found
 
 
-def _headings(document: Text) -> Iterator[tuple[int, int, int, str]]:
-    """Yield the start of the line, the end of the heading, its level and its words."""
-    lines: list[tuple[int, str]] = []
-    at = 0
-    for line in document.text.split("\n"):
-        lines.append((at, line))
-        at += len(line) + 1
+def _headings(document: Text) -> Iterable[Heading]:
+    """Return the headings of the document, in order."""
+    if document.code:
+        return document.headings
+    lines = _lines(document.text)
     return _marked(lines) if document.markdown else _articles(lines)
 
 
-def _articles(lines: list[tuple[int, str]]) -> Iterator[tuple[int, int, int, str]]:
+def _lines(text: str) -> list[tuple[int, str]]:
+    lines: list[tuple[int, str]] = []
+    at = 0
+    for line in text.split("\n"):
+        lines.append((at, line))
+        at += len(line) + 1
+    return lines
+
+
+def _fenced(document: Text) -> Iterator[tuple[int, int]]:
+    """Yield where the fenced code of a Markdown document is; code that is never closed goes to the end."""
+    fence, begin = "", 0
+    for start, line in _lines(document.text):
+        before, fence = fence, _fence(line, fence)
+        if fence and not before:
+            begin = start
+        elif before and not fence:
+            yield begin, start + len(line)
+    if fence:
+        yield begin, len(document.text)
+
+
+def _fence(line: str, fence: str) -> str:
+    """Return the fence that is open after the line; `fence` is the one open before it, '' for none."""
+    mark = _FENCE.match(line)
+    if not mark:
+        return fence
+    closes = mark[1].startswith(fence) and not line[mark.end() :].strip()
+    return mark[1] if not fence else "" if closes else fence
+
+
+def _articles(lines: list[tuple[int, str]]) -> Iterator[Heading]:
     for start, line in lines:
         number = _ARTICLE.match(line)
         if number and len(line) <= _ARTICLE_LENGTH and not line.rstrip().endswith("다."):
-            yield start, start + len(line), _ARTICLE_LEVEL[number[1]], " ".join(line.split())
+            yield Heading(start, start + len(line), _ARTICLE_LEVEL[number[1]], " ".join(line.split()))
 
 
-def _marked(lines: list[tuple[int, str]]) -> Iterator[tuple[int, int, int, str]]:
+def _marked(lines: list[tuple[int, str]]) -> Iterator[Heading]:
     """Yield the headings of Markdown, those with # before them and those underlined, but not what looks like one in fenced code."""
     fence = ""
     for i, (start, line) in enumerate(lines):
-        if mark := _FENCE.match(line):
-            closes = mark[1].startswith(fence) and not line[mark.end() :].strip()
-            fence = mark[1] if not fence else "" if closes else fence
-        elif fence:
+        before, fence = fence, _fence(line, fence)
+        if before or fence:
             continue
-        elif heading := _ATX.match(line):
-            yield start, start + len(line), len(heading[1]), _plain(heading[2] or "")
+        if heading := _ATX.match(line):
+            yield Heading(start, start + len(line), len(heading[1]), _plain(heading[2] or ""))
         elif i + 1 < len(lines) and (under := _UNDERLINE.match(lines[i + 1][1])) and _could_be_heading(lines, i):
-            yield start, lines[i + 1][0] + len(lines[i + 1][1]), 1 if under[1][0] == "=" else 2, _plain(line)
+            end = lines[i + 1][0] + len(lines[i + 1][1])
+            yield Heading(start, end, 1 if under[1][0] == "=" else 2, _plain(line))
 
 
 def _could_be_heading(lines: list[tuple[int, str]], i: int) -> bool:
@@ -127,68 +159,29 @@ def _plain(title: str) -> str:
     return " ".join(re.sub(r"[*`]+", "", title).split())
 
 
-def _units(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield what is not cut further where it can be helped: paragraphs that fit, and the sentences of the others."""
-    at = start
-    for gap in [*_BLANK.finditer(text, start, end), None]:
-        first, last = _trimmed(text, at, gap.start() if gap else end)
-        at = gap.end() if gap else end
-        if first < last:
-            yield from [(first, last)] if last - first <= SIZE else _sentences(text, first, last)
-
-
-def _sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the sentences, with whatever stands between them; what is longer than SIZE is cut between words."""
-    while start < end:
-        stop = end if end - start <= _WINDOW else _space(text, start, start + _WINDOW)
-        cuts = [start + last for _, last in sentences(text[start:stop])]
-        at = start
-        for cut in [*cuts[:-1], stop]:
-            yield from _words(text, at, cut)
-            at = cut
-        start = stop
-
-
-def _words(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    start, end = _trimmed(text, start, end)
-    while end - start > SIZE:
-        cut = _space(text, start, start + SIZE)
-        yield _trimmed(text, start, cut)
-        start, _ = _trimmed(text, cut, end)
-    if start < end:
-        yield start, end
-
-
-def _space(text: str, start: int, stop: int) -> int:
-    """Return the last place up to `stop` that stands after a line break or a space; `stop` itself where there is none."""
-    for mark in ("\n", " "):
-        found = text.rfind(mark, start + 1, stop)
-        if found > start:
-            return found + 1
-    return stop
-
-
-def _packed(units: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield runs of units that fit into SIZE together."""
+def _packed(parts: list[Unit], ruler: Ruler) -> Iterator[tuple[int, int, tuple[int, int] | None]]:
+    """Yield runs of units that fit into a passage together, and the table's header that the run does without."""
     first = 0
-    while first < len(units):
+    while first < len(parts):
+        header = parts[first].header
+        begins = header is not None and (first == 0 or parts[first - 1].header != header)
+        start = header[0] if header and begins else parts[first].start
+        room = ruler.limit - (ruler.length(*header) if header and not begins else 0)
         after = first + 1
-        while after < len(units) and units[after][1] - units[first][0] <= SIZE:
+        while after < len(parts) and parts[after].header == header and ruler.length(start, parts[after].end) <= room:
             after += 1
-        yield units[first][0], units[after - 1][1]
-        last = units[after - 1]
-        repeat = (
-            after < len(units)
-            and after - 1 > first
-            and last[1] - last[0] <= OVERLAP
-            and units[after][1] - last[0] <= SIZE
-        )
-        first = after - 1 if repeat else after
+        yield start, parts[after - 1].end, None if begins else header
+        first = after - 1 if _repeated(parts, first, after, ruler) else after
 
 
-def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    while start < end and text[start].isspace():
-        start += 1
-    while end > start and text[end - 1].isspace():
-        end -= 1
-    return start, end
+def _repeated(parts: list[Unit], first: int, after: int, ruler: Ruler) -> bool:
+    """Return whether the last unit of the run parts[first:after] is said again: a short sentence that goes with what follows."""
+    last = parts[after - 1]
+    return (
+        after < len(parts)
+        and after - 1 > first
+        and last.sentence
+        and parts[after].header is None
+        and ruler.fits(last.start, last.end, share=SHARE)
+        and ruler.fits(last.start, parts[after].end)
+    )

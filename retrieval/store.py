@@ -1,20 +1,22 @@
 """The library's truth, in SQLite: the text of every source, its passages, and what is not yet in the vector store.
 
-A source is written as pending with its passages in one transaction, its vectors go to Chroma, and only then is it marked done. What a
-killed process leaves behind is thereby known: pending sources, and doomed vectors whose passages are gone.
-Passages have numbers that are never used again; Chroma knows them by these.
+A source is written with its passages, the new ones pending, in one transaction; their vectors go to Chroma, and only then are they marked
+done. What a killed process leaves behind is thereby known: pending passages, and doomed vectors whose passages are gone.
+Passages have numbers that are never used for another text; Chroma knows them by these.
 """
 
 import contextlib
+import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import apsw
 
 from chains.errors import MachineError, UsageError
-from retrieval.split import Piece
+from retrieval.prepare import NewPassage, Prepared
+from retrieval.text import Heading, Text
 
 _BUSY_MS = 10_000
 
@@ -48,7 +50,20 @@ def _first(db: apsw.Connection) -> None:
     """)
 
 
-_MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first]  # add at the end, change none
+def _by_passage(db: apsw.Connection) -> None:
+    db.execute("""
+        ALTER TABLE passages ADD COLUMN header TEXT NOT NULL DEFAULT '';    -- of the table that it is cut from, '' where it has it
+        ALTER TABLE passages ADD COLUMN hash BLOB NOT NULL DEFAULT x'';     -- of what is embedded
+        ALTER TABLE passages ADD COLUMN pending INTEGER NOT NULL DEFAULT 0; -- 1: what Chroma knows beside its vector is old; 2: it has none
+        UPDATE passages SET pending = 2 WHERE embedded AND source_id IN (SELECT id FROM sources WHERE NOT done);
+        CREATE INDEX pending_passages ON passages (pending) WHERE pending;
+        ALTER TABLE sources DROP COLUMN done;
+        ALTER TABLE sources ADD COLUMN shape TEXT NOT NULL DEFAULT '';      -- JSON: what a Text has beside its text; '' where not known
+        ALTER TABLE sources ADD COLUMN about TEXT NOT NULL DEFAULT '';      -- JSON: what a caller says of a text that has no file
+    """)
+
+
+_MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first, _by_passage]  # add at the end, change none
 
 
 class Row(NamedTuple):
@@ -61,6 +76,7 @@ class Row(NamedTuple):
     heading: str
     page: int | None
     text: str
+    header: str = ""  # of the table that it is cut from
 
 
 class File(NamedTuple):
@@ -73,14 +89,6 @@ class File(NamedTuple):
     hash: str
     mtime: float
     size: int
-
-
-class NewPassage(NamedTuple):
-    """A passage to be stored."""
-
-    piece: Piece
-    terms: list[str]
-    embedded: bool
 
 
 class Store:
@@ -122,11 +130,12 @@ class Store:
 
     def state(self) -> int:
         """Return the number of the library's state: another one means that passages came or went."""
-        return int((self.rows("SELECT value FROM facts WHERE key = 'state'") or [(0,)])[0][0])
+        return int(self.fact("state") or 0)
 
     def embeddings(self) -> str | None:
         """Return the name of the model whose vectors these are, None before the first sync."""
-        return next((name for (name,) in self.rows("SELECT value FROM facts WHERE key = 'embeddings'")), None)
+        name: str | None = self.fact("embeddings")
+        return name
 
     def files(self) -> list[File]:
         """Return all sources in the order of their names."""
@@ -143,12 +152,13 @@ class Store:
         """Return the passage with this id, None where it is gone."""
         return next((Row(*row) for row in self.rows(_PASSAGE, (id,))), None)
 
-    def waiting(self) -> Iterator[Row]:
-        """Yield the passages of pending sources that are to have a vector."""
-        for id, source, text in self.rows("SELECT id, source, text FROM sources WHERE NOT done ORDER BY id"):
-            sql = "SELECT id, start, end, heading, page FROM passages WHERE source_id = ? AND embedded ORDER BY id"
-            for passage, start, end, heading, page in self.rows(sql, (id,)):
-                yield Row(passage, source, start, end, heading, page, text[start:end])
+    def waiting(self, pending: int) -> Iterator[Row]:
+        """Yield the passages that are pending as that number says, source by source."""
+        sql = "SELECT DISTINCT source_id FROM passages WHERE pending = ? ORDER BY source_id"
+        for (source_id,) in self.rows(sql, (pending,)):
+            for source, text in self.rows("SELECT source, text FROM sources WHERE id = ?", (source_id,)):
+                for id, start, end, heading, page, header in self.rows(_PENDING, (source_id, pending)):
+                    yield Row(id, source, start, end, heading, page, text[start:end], header)
 
     def doomed(self) -> list[int]:
         """Return the ids of vectors whose passages are gone."""
@@ -158,76 +168,113 @@ class Store:
         """Return the ids of all passages that are to have a vector."""
         return {id for (id,) in self.rows("SELECT id FROM passages WHERE embedded")}
 
-    def put(self, file: File, text: str, passages: Sequence[NewPassage]) -> None:
-        """Write a source as pending, in place of the one with its id (0: a new one). Call inside a transaction."""
+    def put(self, file: File, document: Prepared, about: str = "") -> None:
+        """Write a source in place of the one with its id (0: a new one). Call inside a transaction.
+
+        A passage that is embedded as one before was keeps its number, and with it its vector.
+        """
         db = self._db
+        values = (*file[1:], document.text.text, shape(document.text), about)
         if file.id:
-            self.doom(file.id)
             db.execute(
-                "UPDATE sources SET source = ?, path = ?, root = ?, hash = ?, mtime = ?, size = ?, text = ?, done = 0 WHERE id = ?",
-                (*file[1:], text, file.id),
+                f"UPDATE sources SET {', '.join(f'{column} = ?' for column in _COLUMNS)} WHERE id = ?",
+                (*values, file.id),
             )
-            id = file.id
         else:
-            db.execute(
-                "INSERT INTO sources (source, path, root, hash, mtime, size, text, done) VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
-                (*file[1:], text),
-            )
-            id = db.last_insert_rowid()
-        db.executemany(
-            "INSERT INTO passages (source_id, start, end, heading, page, terms, embedded) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    id,
-                    new.piece.start,
-                    new.piece.end,
-                    new.piece.heading,
-                    new.piece.page,
-                    " ".join(new.terms),
-                    new.embedded,
-                )
-                for new in passages
-            ],
-        )
+            db.execute(f"INSERT INTO sources ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})", values)
+        id = file.id or db.last_insert_rowid()
+        before = self._before(id)
+        for new in document.passages:
+            same = before.get(new.hash)
+            if same:
+                self._keep(same.pop(0), new)
+            else:
+                db.execute(_INSERT, (id, *_values(new), new.hash, new.embedded, 2 * new.embedded))
+        self._move_on()
+        for gone in (old.id for rows in before.values() for old in rows):
+            db.execute("INSERT INTO doomed SELECT id FROM passages WHERE id = ? AND embedded", (gone,))
+            db.execute("DELETE FROM passages WHERE id = ?", (gone,))
+
+    def _before(self, source_id: int) -> dict[bytes, list["_Old"]]:
+        """Return the source's passages by their hash, in order."""
+        found: dict[bytes, list[_Old]] = {}
+        sql = "SELECT id, heading, page, hash FROM passages WHERE source_id = ? ORDER BY id"
+        for id, heading, page, hash in self.rows(sql, (source_id,)):
+            found.setdefault(hash, []).append(_Old(id, heading, page))
+        return found
+
+    def _keep(self, old: "_Old", new: NewPassage) -> None:
+        moved = (old.heading, old.page) != (new.piece.heading, new.piece.page)
+        self._db.execute(_UPDATE, (*_values(new), moved, old.id))
 
     def doom(self, source_id: int) -> None:
-        """Take a source's passages away and note their vectors for removal. Call inside a transaction."""
+        """Take a source away with its passages, and note their vectors for removal. Call inside a transaction."""
         self._db.execute("INSERT INTO doomed SELECT id FROM passages WHERE source_id = ? AND embedded", (source_id,))
-        self._db.execute("DELETE FROM passages WHERE source_id = ?", (source_id,))
+        self._db.execute("DELETE FROM sources WHERE id = ?", (source_id,))
+        self._move_on()
 
     def move(self, file: File) -> None:
-        """Note that a source's file is elsewhere now, with the same content."""
+        """Note that a source's file is elsewhere now, or has another name, with the same content."""
         with self.transaction() as db:
+            ((source,),) = db.execute("SELECT source FROM sources WHERE id = ?", (file.id,)).fetchall()
             db.execute(
-                "UPDATE sources SET path = ?, root = ?, mtime = ? WHERE id = ?",
-                (file.path, file.root, file.mtime, file.id),
+                "UPDATE sources SET source = ?, path = ?, root = ?, mtime = ? WHERE id = ?",
+                (file.source, file.path, file.root, file.mtime, file.id),
             )
+            if source != file.source:
+                db.execute(
+                    "UPDATE passages SET pending = 1 WHERE source_id = ? AND embedded AND pending = 0", (file.id,)
+                )
 
     def unfinished(self) -> bool:
         """Return whether anything is pending or doomed."""
-        return bool(self.rows("SELECT 1 FROM sources WHERE NOT done UNION ALL SELECT 1 FROM doomed LIMIT 1"))
+        return bool(self.rows("SELECT 1 FROM passages WHERE pending UNION ALL SELECT 1 FROM doomed LIMIT 1"))
 
-    def all_pending(self) -> None:
-        """Mark every source pending."""
+    def mark(self, ids: Iterable[int], pending: int) -> None:
+        """Note what is to be done about these passages."""
         with self.transaction() as db:
-            db.execute("UPDATE sources SET done = 0")
+            db.executemany("UPDATE passages SET pending = ? WHERE id = ?", [(pending, id) for id in ids])
 
-    def settle(self) -> int:
-        """Mark every source done and forget the doomed vectors, since Chroma holds what it should; return the library's new state."""
+    def settle(self, done: Iterable[int] = (), forgotten: Iterable[int] = ()) -> int:
+        """Mark passages done and forget doomed vectors, since Chroma holds what it should; return the library's new state."""
         with self.transaction() as db:
-            db.execute("UPDATE sources SET done = 1 WHERE NOT done")
-            db.execute("DELETE FROM doomed")
-            db.execute("INSERT INTO facts VALUES ('state', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1")
+            db.executemany("UPDATE passages SET pending = 0 WHERE id = ?", [(id,) for id in done])
+            db.executemany("DELETE FROM doomed WHERE id = ?", [(id,) for id in forgotten])
+            self._move_on()
         return self.state()
 
+    def _move_on(self) -> None:
+        """Count the library's state up, since passages or vectors come or go. Call inside a transaction."""
+        self._db.execute("INSERT INTO facts VALUES ('state', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1")
+
+    def fact(self, key: str) -> Any:
+        """Return what is noted of the library under that key, None where there is nothing."""
+        return next((value for (value,) in self.rows("SELECT value FROM facts WHERE key = ?", (key,))), None)
+
+    def note(self, key: str, value: str | None) -> None:
+        """Note a fact of the library; None takes it away."""
+        with self.transaction() as db:
+            db.execute("DELETE FROM facts WHERE key = ?", (key,))
+            if value is not None:
+                db.execute("INSERT INTO facts VALUES (?, ?)", (key, value))
+
     def use(self, embeddings: str, covers: Callable[[str], bool]) -> None:
-        """Note the model whose vectors come next, and which passages it is for: those in a language that it knows."""
+        """Note the model whose vectors come next, and which passages it is for: those in a language that it knows. All are pending."""
         with self.transaction() as db:
             db.execute("INSERT OR REPLACE INTO facts VALUES ('embeddings', ?)", (embeddings,))
-            for id, text in self.rows("SELECT id, text FROM sources"):
+            for (id,) in self.rows("SELECT id FROM sources"):
+                ((text,),) = self.rows("SELECT text FROM sources WHERE id = ?", (id,))
                 for passage, start, end in self.rows("SELECT id, start, end FROM passages WHERE source_id = ?", (id,)):
-                    db.execute("UPDATE passages SET embedded = ? WHERE id = ?", (covers(text[start:end]), passage))
-            db.execute("UPDATE sources SET done = 0")
+                    known = covers(text[start:end])
+                    db.execute(
+                        "UPDATE passages SET embedded = ?, pending = ? WHERE id = ?", (known, 2 * known, passage)
+                    )
+
+    def document(self, source_id: int) -> tuple[File, Text | None, str]:
+        """Return a source, its text where it is known how that is shaped, and what its caller said of it."""
+        sql = "SELECT id, source, path, root, hash, mtime, size, text, shape, about FROM sources WHERE id = ?"
+        ((*file, text, shaped, about),) = self.rows(sql, (source_id,))
+        return File(*file), shapen(text, shaped) if shaped else None, about
 
     def _migrate(self) -> None:
         if self._db.pragma("user_version") == len(_MIGRATIONS):
@@ -262,8 +309,42 @@ class Store:
             raise MachineError(f"{self._path} cannot be used ({error}); check the folder's permissions") from error
 
 
+class _Old(NamedTuple):
+    """What is known of a passage that may stay."""
+
+    id: int
+    heading: str
+    page: int | None
+
+
+def shape(text: Text) -> str:
+    """Return what a Text has beside its text, as JSON."""
+    return json.dumps({key: value for key, value in vars(text).items() if key != "text" and value})
+
+
+def shapen(text: str, shape: str) -> Text:
+    """Return the Text again that `shape` was made of."""
+    kept = json.loads(shape)
+    headings = tuple(Heading(*heading) for heading in kept.pop("headings", ()))
+    return Text(text, tuple(kept.pop("breaks", ())), headings=headings, **kept)
+
+
+def _values(new: NewPassage) -> tuple[Any, ...]:
+    piece = new.piece
+    return piece.start, piece.end, piece.heading, piece.page, " ".join(new.terms), new.header
+
+
+_COLUMNS = ("source", "path", "root", "hash", "mtime", "size", "text", "shape", "about")
+_INSERT = """
+    INSERT INTO passages (source_id, start, end, heading, page, terms, header, hash, embedded, pending) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_UPDATE = """
+    UPDATE passages SET start = ?, end = ?, heading = ?, page = ?, terms = ?, header = ?, pending = max(pending, ? AND embedded) WHERE id = ?
+"""
+_PENDING = "SELECT id, start, end, heading, page, header FROM passages WHERE source_id = ? AND pending = ? ORDER BY id"
+
 # SQLite counts a TEXT in characters, as Python does; the text has no NUL, where SQLite would stop.
 _PASSAGE = """
-    SELECT passages.id, source, start, end, heading, page, substr(text, start + 1, end - start)
+    SELECT passages.id, source, start, end, heading, page, substr(text, start + 1, end - start), header
     FROM passages JOIN sources ON sources.id = source_id WHERE passages.id = ?
 """

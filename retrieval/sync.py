@@ -1,33 +1,40 @@
 """Brings a library in line with the files on disk: what is new or has changed is read, split and embedded, what is gone leaves.
 
-Files are compared by the hash of their content. They go in by groups: SQLite first (pending), then Chroma, then SQLite again (done), so
-that the next sync can finish what a killed one began.
+Files are compared by the hash of their content, and the passages of a file that changed by the hash of theirs. They go in by groups:
+SQLite first (pending), then Chroma, then SQLite again (done), so that the next sync can finish what a killed one began.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from chains.errors import UsageError
 from chains.passages import HEADING, PAGE, SOURCE
-from retrieval import words
-from retrieval.loaders import KINDS, check, load
+from retrieval import web
+from retrieval.crew import Alone, Crew
+from retrieval.kinds import KINDS
+from retrieval.loaders import check
+from retrieval.prepare import Prepared, covers, cut, embedded_text, passages
 from retrieval.scan import Scope, source_name
-from retrieval.split import BETWEEN, Piece, split
-from retrieval.store import File, NewPassage, Row, Store
+from retrieval.split import Piece
+from retrieval.store import File, Row, Store
 from retrieval.text import Text, Unreadable
 from retrieval.vectors import Vectors
 
 Progress = Callable[[int, int, str], None]
 """Called with how many of how many files are read, and the name of the last."""
 
-_READING = b"1"  # goes up when the loaders or the splitter change, so that every file counts as changed
-_GROUP = 60_000  # characters of documents that are written together: what a killed sync may have to embed again
-_TOGETHER = 128  # passages that are embedded and written at a time
+TEXTS = "text:"
+"""The root of texts that have no file; no path begins so."""
+
+_READING = b"2"  # goes up when the loaders or the splitter change, so that every file counts as changed
+_GROUP = 60_000  # characters of documents that are written together, for each worker: what a killed sync may have to read again
+_TOGETHER = 128  # passages, for each worker, that are embedded and written at a time
 
 
 @dataclass(frozen=True)
@@ -41,148 +48,250 @@ class SyncReport:
     failed: list[tuple[str, str]]
 
 
+def added(reports: Iterable[SyncReport]) -> SyncReport:
+    """Return the sum of several reports."""
+    several = list(reports)
+    counts = {name: sum(getattr(one, name) for one in several) for name in ("added", "updated", "deleted", "unchanged")}
+    return SyncReport(**counts, failed=[failure for one in several for failure in one.failed])
+
+
+@dataclass
+class _Tally:
+    """What has come of the files of one scope so far."""
+
+    total: int
+    progress: Progress | None
+    done: int = 0
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+    def step(self, name: str) -> None:
+        self.done += 1
+        if self.progress:
+            self.progress(self.done, self.total, shown(name))
+
+    def fail(self, path: Path, error: Unreadable, before: bool) -> None:
+        stays = "; what was read of it before stays" if before else ""
+        self.failed.append((shown(path), f"{shown(path.name)} {error}{stays}"))
+        self.step(path.name)
+
+
 class Writer:
     """Writes a library: made and used under its lock."""
 
-    def __init__(self, store: Store, vectors: Vectors, embeddings: Any) -> None:
+    def __init__(self, store: Store, vectors: Vectors, embeddings: Any, crew: Alone | Crew) -> None:
         self._store = store
         self._vectors = vectors
         self._embeddings = embeddings
+        self._crew = crew
 
     def sync(self, scope: Scope, progress: Progress | None) -> SyncReport:
         """Return what was done. Raises UsageError where there is nothing to be done about."""
         known = {file.path: file for file in self._store.files()}
-        covered = [file for file in known.values() if scope.covers(file.path, file.root)]
-        if not scope.files and not covered:
+        if not scope.files and not any(scope.covers(file.path, file.root) for file in known.values()):
             raise UsageError(f"there is no document in {scope.root}; the kinds that are read are {', '.join(KINDS)}")
         self.repair()
-        names = {file.source for file in known.values()}
-        counts = {"added": 0, "updated": 0, "unchanged": 0}
-        failed: list[tuple[str, str]] = []
-        group: list[tuple[File, Text]] = []
-        for n, path in enumerate(scope.files, 1):
-            before = self._known(path, scope, known)
-            try:
-                changed = self._read(path, scope, before, names)
-            except Unreadable as error:
-                stays = "; what was read of it before stays" if before else ""
-                failed.append((shown(path), f"{shown(path.name)} {error}{stays}"))
-            else:
-                counts["unchanged" if changed is None else "updated" if before else "added"] += 1
-                group += [changed] if changed else []
-            if sum(len(text.text) for _, text in group) >= _GROUP or n == len(scope.files):
-                self._write(group)
+        tally = _Tally(len(scope.files), progress)
+        group: list[tuple[File, Prepared]] = []
+        for file, found in self._crew.read(self._changed(scope, known, tally)):
+            if isinstance(found, Unreadable):
+                tally.fail(Path(file.path), found, bool(file.id))
+                continue
+            group.append((file, found))
+            tally.added, tally.updated = tally.added + (not file.id), tally.updated + bool(file.id)
+            if sum(len(prepared.text.text) for _, prepared in group) >= _GROUP * self._crew.workers:
+                self.write(group)
                 group = []
-            if progress:
-                progress(n, len(scope.files), shown(path.name))
-        covered = [file for file in self._store.files() if scope.covers(file.path, file.root)]
-        gone = [file for file in covered if not Path(file.path).is_file()]
+            tally.step(Path(file.path).name)
+        self.write(group)
+        self.finish()  # of what was renamed
+        gone = [
+            file for file in self._store.files() if scope.covers(file.path, file.root) and not Path(file.path).is_file()
+        ]
         if gone:
             self.remove(gone)
-        return SyncReport(**counts, deleted=len(gone), failed=failed)
+        return SyncReport(tally.added, tally.updated, len(gone), tally.unchanged, tally.failed)
+
+    def sync_url(self, url: str, allow_loopback: bool, progress: Progress | None) -> SyncReport:
+        """Bring the document of one URL in line with what is there now; one that the server says is gone leaves."""
+        self.repair()
+        name = web.plain(url)
+        before = next((file for file in self._store.files() if file.path == name), None)
+        tally = _Tally(1, progress)
+        try:
+            fetched = web.fetch(url, allow_loopback)
+            hash = _digest([fetched.suffix.encode(), fetched.raw])
+            if before and before.hash == hash:
+                tally.unchanged = 1
+            else:
+                file = File(before.id if before else 0, name, name, name, hash, time.time(), len(fetched.raw))
+                self.write([(file, self._crew.page(fetched))])
+                tally.added, tally.updated = int(not before), int(bool(before))
+            tally.step(name)
+        except web.Gone as error:
+            if before:
+                self.remove([before])
+                return SyncReport(0, 0, 1, 0, [])
+            tally.failed.append((name, f"{name} {error}"))
+        except Unreadable as error:
+            stays = "; what was read of it before stays" if before else ""
+            tally.failed.append((name, f"{name} {error}{stays}"))
+        return SyncReport(tally.added, tally.updated, 0, tally.unchanged, tally.failed)
+
+    def write(self, group: Sequence[tuple[File, Prepared]], about: Sequence[str] = ()) -> None:
+        """Write the sources as pending in one transaction, and finish them."""
+        if not group:
+            return
+        with self._store.transaction():
+            for n, (file, prepared) in enumerate(group):
+                self._store.put(file, prepared, about[n] if about else "")
+        self.finish()
+
+    def put_texts(self, texts: Mapping[str, tuple[str, str]]) -> None:
+        """Write texts, each with what is said of it, by their ids. Raises UsageError where an id is a document's name."""
+        self.repair()
+        known = {file.source: file for file in self._store.files()}
+        group: list[tuple[File, Prepared]] = []
+        for name, (text, _) in texts.items():
+            before = known.get(name)
+            if before and before.root != TEXTS:
+                raise UsageError(
+                    f"the id {name!r} is the name of a document that was synced; give the text another one"
+                )
+            text = text.encode("utf-8", "ignore").decode().replace("\0", "")
+            file = File(before.id if before else 0, name, TEXTS + name, TEXTS, "", time.time(), len(text))
+            prepared = passages(Text(text), [Piece(0, len(text), "", None)], self._embeddings)
+            group.append((file, prepared._replace(passages=[new._replace(embedded=True) for new in prepared.passages])))
+        self.write(group, [about for _, about in texts.values()])
 
     def remove(self, files: Sequence[File]) -> None:
         """Take sources out, and finish what is pending."""
-        with self._store.transaction() as db:
+        with self._store.transaction():
             for file in files:
                 self._store.doom(file.id)
-                db.execute("DELETE FROM sources WHERE id = ?", (file.id,))
         self.finish()
 
     def finish(self) -> None:
         """Bring what is pending into Chroma and mark it done."""
         if not self._store.unfinished():
             return
-        self._embed(self._store.waiting())
+        self._embed()
+        for rows in _batches(self._store.waiting(pending=1), _TOGETHER):
+            self._vectors.say([row.id for row in rows], [_about(row) for row in rows])
+            self._store.settle(done=[row.id for row in rows])
         if doomed := self._store.doomed():
             self._vectors.delete(doomed)
-        self._vectors.seen(self._store.settle())
+        self._vectors.seen(self._store.settle(forgotten=doomed))
 
     def repair(self, thorough: bool = False) -> int:
         """Give every passage its vector and every vector its passage; return how many were missing or left over.
 
-        Looks only where a killed process left something pending or the folder of vectors is gone, or `thorough`.
+        Looks only where a killed process left something pending or the vectors are gone, or `thorough`.
         """
+        if self._store.fact(_DROPPING):
+            self._drop()
+            thorough = True
         embedded = self._store.embedded()
-        if not (thorough or self._store.unfinished() or (embedded and not self._vectors.exists)):
+        there = self._vectors.exists
+        if not (thorough or self._store.unfinished() or (embedded and not there)):
             return 0
-        there = self._vectors.ids() if embedded or self._vectors.exists else set()
-        missing, extra = embedded - there, there - embedded
-        if missing:
-            self._store.all_pending()
-            self._embed(row for row in self._store.waiting() if row.id in missing)
-        if extra:
-            self._vectors.delete(sorted(extra))
-        self._vectors.seen(self._store.settle())
+        have = self._vectors.ids() if there else set()
+        missing, extra = embedded - have, have - embedded
+        waiting = {row.id for row in self._store.waiting(pending=2)}
+        self._store.mark(missing - waiting, 2)
+        self._store.mark(waiting & have, 1)  # embedded, and then this was not noted any more
+        self.finish()
+        if left := extra & self._vectors.ids() if extra else set():
+            self._vectors.delete(sorted(left))
         return len(missing) + len(extra)
 
-    def _known(self, path: Path, scope: Scope, known: dict[str, File]) -> File | None:
-        """Return the source that this file is: the one at its path, or one of the same name whose file is gone (it was moved here)."""
-        name = source_name(path, scope.folder)
-        moved = (file for file in known.values() if file.source == name and not Path(file.path).exists())
-        return known.get(str(path)) or next(moved, None)
+    def rebuild(self, name: str, progress: Progress | None) -> None:
+        """Split every source again and embed every passage, with the model `name`."""
+        self._store.note(_DROPPING, "1")  # before anything else: a killed rebuild may leave vectors of the model before
+        self._store.use(name, lambda text: covers(self._embeddings, text))
+        self._drop()
+        files = self._store.files()
+        for n, file in enumerate(files, 1):
+            file, text, about = self._store.document(file.id)
+            if text is not None and file.root != TEXTS:
+                self.write([(file, cut(text, self._embeddings))], [about])
+            if progress:
+                progress(n, len(files), file.source)
+        self.finish()
 
-    def _read(self, path: Path, scope: Scope, before: File | None, names: set[str]) -> tuple[File, Text] | None:
-        """Return the file with its text; None where its content is known. Raises Unreadable."""
+    def _drop(self) -> None:
+        """Delete all vectors, so that those of another model cannot be taken for new ones."""
+        self._vectors.drop()
+        self._store.note(_DROPPING, None)
+
+    def _changed(self, scope: Scope, known: dict[str, File], tally: _Tally) -> Iterator[File]:
+        """Yield the files that are to be read, with the ids of the sources that they are; count the others."""
+        names = {file.source for file in known.values()}
+        named = {file.source: file for file in known.values()}
+        hashes = {file.hash: file for file in known.values()}
+        for path in scope.files:
+            before = _known(path, scope, known, named)
+            try:
+                file = self._looked_at(path, scope, before, names)
+            except Unreadable as error:
+                tally.fail(path, error, bool(before))
+                continue
+            if not before and (twin := hashes.get(file.hash)) and not Path(twin.path).exists():  # it was renamed
+                del hashes[file.hash]
+                self._store.move(file._replace(id=twin.id))
+                tally.updated += 1
+                tally.step(path.name)
+            elif before and before.hash == file.hash:
+                if before.path != file.path:
+                    self._store.move(file)
+                tally.unchanged += 1
+                tally.step(path.name)
+            else:
+                yield file
+
+    def _looked_at(self, path: Path, scope: Scope, before: File | None, names: set[str]) -> File:
+        """Return what there is to know of the file without its text. Raises Unreadable."""
         check(path)
         stat = path.stat()
         name = before.source if before else _free(source_name(path, scope.folder), scope.folder.name, names)
-        file = File(before.id if before else 0, name, str(path), scope.root, _hash(path), stat.st_mtime, stat.st_size)
-        if before and before.hash == file.hash:
-            if before.path != file.path:
-                self._store.move(file)
-            return None
-        text = load(path)
         names.add(name)
-        return file, text
+        return File(before.id if before else 0, name, str(path), scope.root, _hash(path), stat.st_mtime, stat.st_size)
 
-    def _write(self, group: Sequence[tuple[File, Text]]) -> None:
-        """Write the files as pending in one transaction, and finish them."""
-        if not group:
-            return
-        pieces = [list(split(text)) for _, text in group]
-        terms = iter(
-            words.terms([_counted(text, piece) for (_, text), row in zip(group, pieces, strict=True) for piece in row])
-        )
-        with self._store.transaction():
-            for (file, text), row in zip(group, pieces, strict=True):
-                new = [NewPassage(piece, next(terms), covers(self._embeddings, _cut(text, piece))) for piece in row]
-                self._store.put(file, text.text, new)
-        self.finish()
+    def _embed(self) -> None:
+        """Embed what waits for it, each text once, and mark it done as it goes."""
+        for rows in _batches(self._store.waiting(pending=2), _TOGETHER * self._crew.workers):
+            texts = [embedded_text(row.text, row.heading, row.header) for row in rows]
+            once = list(dict.fromkeys(texts))
+            vectors = dict(zip(once, self._crew.embed(once), strict=True))
+            self._vectors.add(
+                [row.id for row in rows], [vectors[text] for text in texts], [_about(row) for row in rows]
+            )
+            self._store.settle(done=[row.id for row in rows])
 
-    def _embed(self, rows: Iterator[Row]) -> None:
-        while group := list(islice(rows, _TOGETHER)):
-            vectors = self._embeddings.embed_documents([_embedded_text(row) for row in group])
-            self._vectors.add([row.id for row in group], vectors, [_about(row) for row in group])
+
+_DROPPING = "dropping"  # noted while the vectors are of another model than the library's
+
+
+def _known(path: Path, scope: Scope, known: dict[str, File], named: dict[str, File]) -> File | None:
+    """Return the source that this file is: the one at its path, or the one of its name where that file is gone (it was moved here)."""
+    if str(path) in known:
+        return known[str(path)]
+    other = named.get(source_name(path, scope.folder))
+    return other if other and Path(other.path).is_absolute() and not Path(other.path).exists() else None
+
+
+def _batches(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
+    """Yield the rows, read beforehand, in lists of `size` and less."""
+    several = iter(list(rows))
+    while group := list(islice(several, size)):
+        yield group
 
 
 def shown(path: str | Path) -> str:
     """Return a path as text, with marks where its bytes are no UTF-8."""
     return os.fsencode(path).decode("utf-8", "replace")
-
-
-def covers(embeddings: Any, text: str) -> bool:
-    """Return whether the model knows the language of `text`; one that does not say is taken to know it."""
-    return embeddings.covers(text) if hasattr(embeddings, "covers") else True
-
-
-def _cut(text: Text, piece: Piece) -> str:
-    return text.text[piece.start : piece.end]
-
-
-def _counted(text: Text, piece: Piece) -> str:
-    """Return what a passage's terms are taken from: those of its heading count once more, since it says what the passage is about."""
-    return f"{_nearest(piece.heading)}\n{_cut(text, piece)}"
-
-
-def _embedded_text(row: Row) -> str:
-    """Return the passage, below its heading where the heading is not in it."""
-    heading = _nearest(row.heading)
-    return row.text if heading in row.text else f"{heading}\n{row.text}"
-
-
-def _nearest(heading: str) -> str:
-    return heading.rpartition(BETWEEN)[2]
 
 
 def _about(row: Row) -> dict[str, Any]:
@@ -191,10 +300,14 @@ def _about(row: Row) -> dict[str, Any]:
 
 
 def _hash(path: Path) -> str:
-    digest = hashlib.sha256(_READING)
     with path.open("rb") as file:
-        while part := file.read(2**20):
-            digest.update(part)
+        return _digest(iter(lambda: file.read(2**20), b""))
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256(_READING)
+    for part in parts:
+        digest.update(part)
     return digest.hexdigest()
 
 

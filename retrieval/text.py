@@ -2,6 +2,7 @@
 
 import unicodedata
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_CHARACTERS = 20_000_000  # of one document
 
@@ -24,6 +25,15 @@ class Unreadable(Exception):
     """A file that cannot be read; its text is the end of a sentence that begins with the file's name."""
 
 
+class Heading(NamedTuple):
+    """A line that names what follows: where it is, how deep (1 is the highest), and its words."""
+
+    start: int
+    end: int
+    level: int
+    title: str
+
+
 @dataclass(frozen=True)
 class Text:
     """A document's text. `breaks` are the offsets where its pages, or its records, begin."""
@@ -32,6 +42,8 @@ class Text:
     breaks: tuple[int, ...] = ()
     paged: bool = False  # breaks are the pages, in order
     markdown: bool = False  # lines with # in front are headings
+    code: bool = False  # lines are not run together, and `headings` are where its functions and classes begin
+    headings: tuple[Heading, ...] = ()
 
 
 def clean(text: str) -> str:

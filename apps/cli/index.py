@@ -1,20 +1,39 @@
 """`chaintune index`: documents into a library; only what changed is read again."""
 
 from contextlib import closing
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from apps import bots
 from apps.cli import flags, show
+from chains.errors import UsageError
+
+_COUNTS = ("added", "updated", "deleted", "unchanged")
 
 
 def index(
     documents: Annotated[
-        list[str], typer.Argument(help="Documents: files, folders, or patterns in quotes.", metavar="PATH...")
-    ],
+        list[str] | None,
+        typer.Argument(help="Documents: files, folders, patterns in quotes, or URLs.", metavar="PATH..."),
+    ] = None,
     library: flags.Library = None,
     embeddings: flags.Embeddings = None,
+    allow_url: Annotated[bool, typer.Option("--allow-url", help="Fetch what is named by a URL.")] = False,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Processes that read and embed.")] = 1,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=1, help="Computing time that reading one file may take.")
+    ] = 8,
+    chroma: Annotated[
+        str | None,
+        typer.Option("--chroma", help="URL of a Chroma server for the vectors; the library remembers it."),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare vectors and passages, and mend what differs.")
+    ] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Split and embed everything in the library again.")
+    ] = False,
     json: flags.Json = False,
 ) -> None:
     """Bring a library in line with documents. Ends with 1 where a file could not be read.
@@ -22,20 +41,43 @@ def index(
     Example: chaintune index docs/ notes.md --library ./kb
     """
     folder = bots.named(library)
-    with closing(bots.make_library(folder, embeddings)) as opened, show.progress("index") as advance:
-        reports = [opened.sync(path, progress=advance) for path in documents]
-        stats = opened.stats()
-    counts = {
-        name: sum(getattr(report, name) for report in reports) for name in ("added", "updated", "deleted", "unchanged")
-    }
-    failed = [file for report in reports for file in report.failed]
+    if not documents and not verify and not rebuild:
+        raise UsageError("no document was named; give files, folders, patterns or URLs, or --verify or --rebuild")
+    if not documents:
+        bots.check_library(folder)
+    with closing(bots.make_library(folder, embeddings, chroma)) as opened, show.progress("index") as advance:
+        found: dict[str, Any] = {"library": str(folder)}
+        if rebuild:
+            opened.rebuild(progress=advance, workers=workers)
+        if documents:
+            found |= _synced(opened, documents, allow_url, workers, seconds, advance)
+        if verify:
+            found["mended"] = opened.verify()
+        found["stats"] = opened.stats()
     if json:
-        show.as_json({"library": str(folder), **counts, "failed": failed, "stats": stats})
+        show.as_json(found)
     else:
-        for path, reason in failed:
-            show.note(f"not read: {path}: {reason}")
-        show.say(
-            f"{folder}: " + ", ".join(f"{count} {name}" for name, count in counts.items()) + f", {len(failed)} failed"
-        )
-    if failed:
+        _say(found)
+    if found.get("failed"):
         raise typer.Exit(1)
+
+
+def _synced(
+    opened: Any, documents: list[str], allow_url: bool, workers: int, seconds: float, advance: show.Advance
+) -> dict[str, Any]:
+    """Sync, and return what was done."""
+    from retrieval import Limits
+
+    limits = Limits(cpu_s=seconds, wall_s=max(30, 3 * seconds))
+    report = opened.sync(documents, progress=advance, urls=allow_url, workers=workers, limits=limits)
+    return {name: getattr(report, name) for name in _COUNTS} | {"failed": report.failed}
+
+
+def _say(found: dict[str, Any]) -> None:
+    for path, reason in found.get("failed", ()):
+        show.note(f"not read: {path}: {reason}")
+    words = [f"{found[name]} {name}" for name in _COUNTS if name in found]
+    words += [f"{len(found['failed'])} failed"] if "failed" in found else []
+    words += [f"{found['mended']} vectors mended"] if "mended" in found else []
+    words = words or [f"{found['stats']['passages']} passages made again"]
+    show.say(f"{found['library']}: {', '.join(words)}")

@@ -38,6 +38,17 @@ class LocalEmbeddings(Embeddings):
         letters = [letter for letter in text if letter.isalpha()]
         return self._source is not None or 2 * sum(map(str.isascii, letters)) >= len(letters)
 
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens of a text the model reads; what stands after them has no part in its vector."""
+        model, _ = self._model
+        return int(model.max_seq_length or 512) - int(model.tokenizer.num_special_tokens_to_add())
+
+    def token_starts(self, text: str) -> list[int] | None:
+        """Return where the tokens of `text` begin, in characters; None where the model's tokenizer does not tell."""
+        tokenizer = self._tokenizer
+        return tokenizer and [start for start, _ in tokenizer.encode(text, add_special_tokens=False).offsets]
+
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return a vector for each text, in their order; texts of like length are computed together."""
         return self._encode("encode_document", texts)
@@ -53,6 +64,22 @@ class LocalEmbeddings(Embeddings):
         with alone:
             vectors = getattr(model, how)(list(texts), normalize_embeddings=True, show_progress_bar=False)
         return [[float(x) for x in row] for row in vectors]
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        """The model's tokenizer for texts of any length, which does not wait for the one that the model encodes with."""
+        model, _ = self._model
+        if not getattr(model.tokenizer, "is_fast", False):
+            return None
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_str(model.tokenizer.backend_tokenizer.to_str())
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_source": self._source}  # what another process needs; it loads the model itself
 
     @cached_property
     def _model(self) -> tuple[Any, threading.Lock]:

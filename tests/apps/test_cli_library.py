@@ -80,3 +80,32 @@ def test_a_folder_that_is_no_library_is_refused(tmp_path, capsys):
 
 def test_the_modes_are_the_librarys():
     assert sorted(MODES) == sorted(WAYS)
+
+
+def test_a_library_is_verified_and_rebuilt_without_documents(call, docs, tmp_path, capsys):
+    call("index", str(docs))
+    (docs / "rules.md").unlink()
+    code, said = call("index", "--rebuild", "--verify")
+    assert (code, said["mended"], said["stats"]["passages"]) == (0, 0, 2)
+    assert main(["index", "--rebuild", "--library", str(tmp_path / "kb")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'kb'}: 2 passages made again\n"
+    assert main(["index", "--verify", "--library", str(tmp_path / "kb")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'kb'}: 0 vectors mended\n"
+
+
+def test_index_wants_documents_and_a_flag_for_urls(tmp_path, capsys):
+    assert main(["index", "--library", str(tmp_path / "kb")]) == 2
+    assert capsys.readouterr().err.startswith("no document was named; give files, folders, patterns or URLs")
+    assert main(["index", "--verify", "--library", str(tmp_path / "kb")]) == 2
+    assert capsys.readouterr().err.startswith("there is no index at ")
+    assert main(["index", "http://127.0.0.1:9/x", "--library", str(tmp_path / "kb")]) == 2
+    assert capsys.readouterr().err.startswith("http://127.0.0.1:9/x is a URL; say that URLs may be fetched")
+    assert main(["index", "http://127.0.0.1:9/x", "--allow-url", "--library", str(tmp_path / "kb")]) == 1
+    assert "leads to 127.0.0.1, an address of this machine or its own network" in capsys.readouterr().err
+
+
+def test_workers_and_a_servers_address_reach_the_library(call, docs, tmp_path, capsys):
+    code, said = call("index", str(docs), "--workers", "2", "--seconds", "20")
+    assert (code, said["added"]) == (0, 1)
+    assert main(["index", str(docs), "--chroma", "nowhere", "--library", str(tmp_path / "kb")]) == 2
+    assert "'nowhere' is no address of a Chroma server" in capsys.readouterr().err

@@ -1,42 +1,19 @@
-"""Embeddings that cost nothing and count, and folders of documents to sync."""
+"""Libraries on a folder and on a Chroma server, and documents to sync."""
 
 import io
-from collections.abc import Callable
-from functools import cache
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from langchain_core.embeddings import Embeddings
 from pypdf import PdfWriter
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
 from retrieval import Library
-
-
-class Counting(Embeddings):
-    """A text's vector is the sum of its words' (each a random one, the word is the seed); keeps the texts it was given."""
-
-    name = "counting"
-
-    def __init__(self) -> None:
-        self.embedded: list[str] = []
-
-    def covers(self, text: str) -> bool:
-        return text.isascii()
-
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        self.embedded += texts
-        return [self.embed_query(text) for text in texts]
-
-    def embed_query(self, text: str) -> list[float]:
-        words = [word.strip(".,?!#") for word in text.lower().split()]
-        return [float(x) for x in sum((_word(word) for word in words), np.full(64, 1e-3))]
-
-
-@cache
-def _word(word: str) -> np.ndarray:
-    return np.random.default_rng(list(word.encode())).standard_normal(64)
+from tests.retrieval.fakes import Counting
 
 
 @pytest.fixture
@@ -44,9 +21,44 @@ def counting() -> Counting:
     return Counting()
 
 
+@pytest.fixture(scope="session")
+def chroma(tmp_path_factory) -> Iterator[str]:
+    """The URL of a Chroma server that runs while it is needed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("chroma-server")
+    program = Path(sys.executable).with_name("chroma")
+    command = [str(program), "run", "--host", "127.0.0.1", "--port", str(port), "--path", str(folder)]
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as server:
+        try:
+            _answers(port)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.kill()
+
+
+def _answers(port: int) -> None:
+    """Wait until something listens on the port."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+@pytest.fixture(params=["folder", "server"])
+def where(request) -> str | None:
+    """Where a library keeps its vectors: None for its folder, else a server's URL."""
+    return request.getfixturevalue("chroma") if request.param == "server" else None
+
+
 @pytest.fixture
-def library(tmp_path, counting):
-    with Library(tmp_path / "library", counting) as library:
+def library(tmp_path, counting, where):
+    with Library(tmp_path / "library", counting, chroma=where) as library:
         yield library
 
 

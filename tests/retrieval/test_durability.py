@@ -2,29 +2,31 @@
 
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
 from chains.errors import MachineError
 from retrieval import Library
 
+ROOT = Path(__file__).parents[2]
 WRITER = """
 import sys, time
-sys.path.insert(0, sys.argv[3])
-from conftest import Counting
 from retrieval import Library
+from tests.retrieval.fakes import Counting
 
 class Slow(Counting):
     def embed_documents(self, texts):
         time.sleep(0.02)
         return super().embed_documents(texts)
 
-with Library(sys.argv[1], Slow()) as library:
+with Library(sys.argv[1], Slow(), chroma=sys.argv[3] or None) as library:
     print("ready", flush=True)
     library.sync(sys.argv[2], progress=lambda *step: print(*step, flush=True))
     print("done", flush=True)
@@ -45,9 +47,9 @@ def many(tmp_path):
     return folder
 
 
-def start(tmp_path, documents, code=WRITER) -> subprocess.Popen:
-    command = [sys.executable, "-c", code, str(tmp_path / "library"), str(documents), os.path.dirname(__file__)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def start(tmp_path, documents, where=None, code=WRITER) -> subprocess.Popen:
+    command = [sys.executable, "-c", code, str(tmp_path / "library"), str(documents), where or ""]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
 
 def lines(process: subprocess.Popen, count: int) -> None:
@@ -63,47 +65,62 @@ def vectors(library) -> set[int]:
     return library._vectors.ids()
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_what_a_killed_sync_leaves_is_mended_by_the_next(tmp_path, many, counting, seed):
-    draw = random.Random(seed)
-    with Library(tmp_path / "library", counting) as library:  # the process is killed while it updates what is here
-        for path in list(many.iterdir())[:75]:
-            path.write_text(path.read_text().replace("boat", "ship"))
+def rewrite(folder: Path, draw: random.Random) -> None:
+    """Change a third of the documents, each in one of its passages, and take one away or bring it back."""
+    for path in draw.sample(sorted(folder.iterdir()), 50):
+        text = path.read_text()
+        path.write_text(re.sub(r"(p1 about boat\d+)( x\d+)?\.", rf"\1 x{draw.randrange(10**9)}.", text))
+    last = folder / "149.md"
+    last.unlink() if last.exists() else last.write_text("# Part 1\n\nDocument d149p1 about boat149.")
+
+
+def explained(library) -> bool:
+    """Whether what is done has its vector, and every vector is of a passage or is known to be left over."""
+    done = {id for (id,) in library._store.rows("SELECT id FROM passages WHERE embedded AND pending < 2")}
+    known = {id for (id,) in library._store.rows("SELECT id FROM passages UNION SELECT id FROM doomed")}
+    return done <= vectors(library) <= known
+
+
+def test_a_killed_sync_loses_nothing_doubles_nothing_and_is_finished_by_the_next(tmp_path, many, counting, where):
+    """CHAINTUNE_KILLS is at how many random points a writer is killed."""
+    draw = random.Random(7)
+    with Library(tmp_path / "library", counting, chroma=where) as library:
         library.sync(many)
-    for path in many.iterdir():
-        path.write_text(path.read_text().replace("ship", "boat").replace("filler", "other"))
-    writer = start(tmp_path, many)
-    lines(writer, 1 + draw.randrange(40, 140))
-    time.sleep(draw.random() * 0.05)
-    writer.kill()
-    writer.wait()
-    if seed == 3:
-        (many / "000.md").unlink()
+    for _ in range(int(os.environ.get("CHAINTUNE_KILLS", 3))):
+        rewrite(many, draw)
+        writer = start(tmp_path, many, where)
+        lines(writer, 1 + draw.randrange(150))
+        time.sleep(draw.random() * 0.1)
+        writer.kill()
+        writer.wait()
+        with Library(tmp_path / "library", counting) as library:
+            assert library.search("Document d17p1 about boat17", k=3)  # usable before it is mended
+            assert explained(library)
     with Library(tmp_path / "fresh", type(counting)()) as fresh:
         fresh.sync(many)
         expected, everything = passages(fresh), fresh.stats()
     counting.embedded.clear()
     with Library(tmp_path / "library", counting) as library:
-        assert library.search("Document d17p1 about boat17", k=3)  # usable before it is mended
         report = library.sync(many)
-        assert (report.added, report.deleted, report.failed) == (0, 1 if seed == 3 else 0, [])
+        assert (report.added, report.failed) == (0, [])
         assert library.stats() == everything
         assert passages(library) == expected
-        assert len(counting.embedded) < everything["embedded"]  # what the killed one had finished was not done again
+        assert (
+            len(counting.embedded) < 150
+        )  # what is as it was, and what the killed ones had finished, is not embedded again
         assert vectors(library) == {id for (id,) in library._store.rows("SELECT id FROM passages")}
         assert library.verify() == 0
-        for n in draw.sample(range(1, 150), 20):
+        for n in draw.sample(range(1, 149), 20):
             for mode in ("keyword", "dense"):
                 found = library.search(f"Part 1 Document d{n}p1 about boat{n}.", k=40, mode=mode)
                 assert f"{n:03}.md" in {passage.metadata["source"] for passage in found}
-        assert library.search("ship", mode="keyword") == library.search("filler", mode="keyword") == []
 
 
-def test_a_second_writer_is_refused_with_the_owners_process_id(tmp_path, many, counting):
-    writer = start(tmp_path, many)
+def test_a_second_writer_is_refused_with_the_owners_process_id(tmp_path, many, counting, where):
+    writer = start(tmp_path, many, where)
     try:
         lines(writer, 20)
-        with Library(tmp_path / "library", counting) as library:
+        with Library(tmp_path / "library", counting, chroma=where) as library:
             with pytest.raises(
                 MachineError, match=rf"is being written by process {writer.pid}; wait until it is done, or end it"
             ):
@@ -117,14 +134,14 @@ def test_a_second_writer_is_refused_with_the_owners_process_id(tmp_path, many, c
         library.sync(many)  # the lock ended with its owner
 
 
-def test_a_reader_sees_what_another_process_writes(tmp_path, many, counting):
+def test_a_reader_sees_what_another_process_writes(tmp_path, many, counting, where):
     few = tmp_path / "few"
     few.mkdir()
     (few / "zebra.txt").write_text("A zebra has stripes.")
-    with Library(tmp_path / "library", counting) as library:
+    with Library(tmp_path / "library", counting, chroma=where) as library:
         library.sync(few)
         assert [p.metadata["source"] for p in library.search("document about boat7", mode="dense")] == ["zebra.txt"]
-        writer = start(tmp_path, many)
+        writer = start(tmp_path, many, where)
         lines(writer, 100)
         while_writing = library.search("A zebra has stripes.", k=1)
         assert while_writing[0].metadata["source"] == "zebra.txt"
@@ -168,8 +185,8 @@ def test_a_client_opened_before_another_process_wrote_does_not_write_over_it(tmp
 
 def test_lost_vectors_and_index_are_made_again(library, docs, counting):
     library.sync(docs)
+    lose_vectors(library)
     library.close()
-    shutil.rmtree(library.path / "chroma")
     shutil.rmtree(library.path / "keywords")
     with Library(library.path, counting) as again:
         (passage, *_) = again.search("the bus to the museum")
@@ -178,6 +195,14 @@ def test_lost_vectors_and_index_are_made_again(library, docs, counting):
         again.sync(docs)
         assert len(counting.embedded) == 3
         assert again.search("the bus to the museum", k=1)[0].why == "keyword 1, dense 1"
+
+
+def lose_vectors(library) -> None:
+    if isinstance(library._vectors.place, Path):
+        library._vectors.close()
+        shutil.rmtree(library._vectors.place)
+    else:
+        library._vectors.drop()
 
 
 def test_verify_finds_and_mends_what_is_missing_and_left_over(library, docs):
@@ -220,13 +245,12 @@ def test_a_search_leaves_no_network_and_no_telemetry():
         import socket, sys, tempfile, pathlib
         def refuse(*a, **k): raise AssertionError("a connection was tried")
         socket.socket.connect = refuse
-        sys.path.insert(0, sys.argv[1])
-        from conftest import Counting
         from retrieval import Library
+        from tests.retrieval.fakes import Counting
         folder = pathlib.Path(tempfile.mkdtemp())
         (folder / "a.txt").write_text("The pool opens.")
         with Library(folder / ".kb", Counting()) as library:
             library.sync(folder)
             assert library.search("pool")
     """)
-    subprocess.run([sys.executable, "-c", code, os.path.dirname(__file__)], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from chains.errors import UsageError
+from chains.errors import MachineError, UsageError
 from retrieval import Library, SyncReport
 
 
@@ -107,16 +107,18 @@ def test_files_that_cannot_be_read_are_listed_and_the_rest_goes_on(library, docs
     (docs / "latin.txt").write_bytes(b"caf\xe9 au lait")
     (docs / "wrong.pdf").write_text("no pdf")
     (docs / "secret.pdf").write_bytes(pdf("secret", password="pw"))
-    (docs / "letter.docx").write_bytes(b"x")
+    (docs / "letter.hwp").write_bytes(b"x")
+    (docs / "memo.docx").write_bytes(b"x")
     (docs / "picture.png").write_bytes(b"x")  # of a kind that nobody expects to be read
     found = library.sync(docs)
     assert (found.added, found.updated, found.deleted, found.unchanged) == (3, 0, 0, 0)
     assert dict(found.failed) == {
         str(docs / "empty.txt"): "empty.txt is empty",
         str(docs / "latin.txt"): "latin.txt is neither in UTF-8 nor in CP949; save it in UTF-8",
-        str(
-            docs / "letter.docx"
-        ): "letter.docx is a Word file, which is not read; save it as PDF, Markdown, CSV or plain text",
+        str(docs / "letter.hwp"): (
+            "letter.hwp is a file of Hangul, which is not read; save it as PDF, Word (.docx), Markdown, CSV or plain text"
+        ),
+        str(docs / "memo.docx"): "memo.docx is not a Word file, whatever its name says",
         str(docs / "secret.pdf"): "secret.pdf is protected by a password; save a copy without one",
         str(docs / "wrong.pdf"): "wrong.pdf is not a PDF, whatever its name says",
     }
@@ -231,3 +233,128 @@ def test_two_collections_share_a_folder_and_nothing_else(tmp_path, docs, countin
         assert len(one.search("the pool opens", mode="dense")) == 3
     with pytest.raises(UsageError, match=r"collection '../x' is no name for a file"):
         Library(tmp_path / "kb", counting, "../x")
+
+
+def paragraphs(*words: str) -> str:
+    """A document of a passage for each word."""
+    return "\n\n".join(f"# {word}\n\nAbout {word} there is this to say." for word in words)
+
+
+def test_of_a_file_that_changed_only_the_new_passages_are_embedded(library, tmp_path, counting):
+    file = tmp_path / "notes.md"
+    file.write_text(paragraphs("one", "two", "three"))
+    library.sync(file)
+    counting.embedded.clear()
+    file.write_text(paragraphs("zero", "one", "three", "four"))
+    assert library.sync(file) == report(updated=1)
+    assert counting.embedded == [paragraphs("zero"), paragraphs("four")]
+    assert library.stats()["passages"] == 4 and library.verify() == 0
+    text = library.text("notes.md")
+    for word in ("zero", "one", "three", "four"):
+        (found,) = library.search(f"About {word} there is", k=1, mode="dense")
+        assert found.text == paragraphs(word) == text[found.metadata["start"] : found.metadata["end"]]
+
+
+def test_a_passage_under_another_heading_is_found_by_it_and_not_embedded_again(library, tmp_path, counting):
+    file = tmp_path / "notes.md"
+    file.write_text("# Old\n\n## Ball\n\nRound.\n\n## Time\n\nTen.")
+    library.sync(file)
+    counting.embedded.clear()
+    file.write_text("# Old\n\n## Ball\n\nRound.\n\n# New\n\nFirst.\n\n## Time\n\nTen.")
+    library.sync(file)
+    assert counting.embedded == ["# New\n\nFirst."]
+    (found,) = library.search("Ten", mode="dense", where={"heading": "New > Time"})
+    assert found.text == "## Time\n\nTen."
+
+
+def test_a_file_that_was_renamed_is_not_embedded_again(library, docs, counting):
+    library.sync(docs)
+    counting.embedded.clear()
+    (docs / "sub" / "bus.txt").rename(docs / "tram.txt")
+    assert library.sync(docs) == report(updated=1, unchanged=2)
+    assert counting.embedded == [] and names(library) == ["pool.md", "tram.txt", "도서관.md"]
+    (found,) = library.search("the bus to the museum", k=1, mode="dense", where={"source": "tram.txt"})
+    assert found.metadata["source"] == "tram.txt"
+
+
+def test_a_text_that_stands_twice_is_embedded_once(library, tmp_path, counting):
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("The same words in two files.")
+    library.sync(f"{tmp_path}/*.txt")
+    assert counting.embedded == ["The same words in two files."]
+    assert {p.metadata["source"] for p in library.search("the same words", mode="dense")} == {"a.txt", "b.txt"}
+
+
+def test_several_places_are_synced_together(library, docs):
+    assert library.sync([docs / "sub", docs / "pool.md"]) == report(added=2)
+    assert library.sync([docs / "sub", docs / "pool.md"]) == report(unchanged=2)
+
+
+def test_a_row_of_a_long_table_is_found_by_the_name_of_its_column(library, tmp_path, counting):
+    rows = "\n".join(f"| thing{n} | {n} euros |" for n in range(80))
+    (tmp_path / "prices.md").write_text(f"| item | price |\n| --- | --- |\n{rows}\n")
+    library.sync(tmp_path / "prices.md")
+    assert len(counting.embedded) > 2 and all(
+        text.startswith("| item | price |\n| --- |") for text in counting.embedded
+    )
+    (found,) = library.search("price thing79", k=1, mode="keyword")
+    assert found.text.endswith("| thing79 | 79 euros |") and not found.text.startswith("| item")
+
+
+def test_a_rebuild_cuts_and_embeds_everything_again_without_the_files(library, docs, counting, where):
+    library.sync(docs)
+    before = library.stats(), [library.text(name) for name in names(library)]
+    shutil.rmtree(docs)
+    counting.embedded.clear()
+    library.rebuild()
+    assert len(counting.embedded) == 3
+    assert (library.stats(), [library.text(name) for name in names(library)]) == before
+    assert library.verify() == 0
+    assert library.search("the bus to the museum", k=1)[0].why == "keyword 1, dense 1"
+
+
+def test_a_rebuild_gives_the_library_another_model(library, docs, counting, where):
+    library.sync(docs)
+    other = type(counting)()
+    other.name = "another"
+    library.rebuild(other)
+    assert library.stats()["embeddings"] == "another" and len(other.embedded) == 3
+    library.close()
+    with Library(library.path, other) as again:
+        assert again.verify() == 0
+        assert again.search("the bus to the museum", k=1)[0].why == "keyword 1, dense 1"
+
+
+def test_vectors_move_to_a_server_that_is_remembered(tmp_path, docs, counting, chroma):
+    with Library(tmp_path / "kb", counting) as library:
+        library.sync(docs)
+    with Library(tmp_path / "kb", counting, chroma=chroma) as library:
+        assert library.sync(docs) == report(unchanged=3)
+        assert len(library._vectors.ids()) == 3
+    with Library(tmp_path / "kb", counting) as library:  # the server is remembered
+        assert library._vectors.place == chroma
+        assert library.search("the bus to the museum", k=1)[0].why == "keyword 1, dense 1"
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://localhost", "http://", "http://a:b@c", "http://h:port"])
+def test_what_is_no_servers_address_is_refused(tmp_path, counting, url):
+    with pytest.raises(UsageError, match="is no address of a Chroma server; give it as http://HOST:PORT"):
+        Library(tmp_path / "kb", counting, chroma=url)
+
+
+def test_a_server_that_does_not_answer_is_named(tmp_path, docs, counting):
+    with (
+        Library(tmp_path / "kb", counting, chroma="http://127.0.0.1:9") as library,
+        pytest.raises(MachineError, match=r"the Chroma server at http://127.0.0.1:9 does not answer"),
+    ):
+        library.sync(docs)
+
+
+def test_what_has_no_vector_is_found_anew_by_words_when_it_changed(library, tmp_path):
+    file = tmp_path / "도서관.txt"
+    for day in ("월요일", "화요일"):
+        file.write_text(f"도서관은 {day}에 쉰다.", encoding="utf-8")
+        library.sync(file)
+        assert [passage.text for passage in library.search(day)] == [f"도서관은 {day}에 쉰다."]
+    library.delete("도서관.txt")
+    assert library.search("도서관") == []

@@ -10,6 +10,7 @@ import pytest
 
 from retrieval import loaders
 from retrieval.loaders import load
+from retrieval.parser import Limits
 from retrieval.text import Unreadable
 
 HTML = """<html><head><title>Rules</title><script>var secret = 1</script></head><body><nav><a href="/">Home</a></nav>
@@ -24,9 +25,9 @@ def put(folder: Path, name: str, raw: bytes | str) -> Path:
     return path
 
 
-def refusal(path: Path) -> str:
+def refusal(path: Path, limits: Limits | None = None) -> str:
     with pytest.raises(Unreadable) as error:
-        load(path)
+        load(path, limits)
     return str(error.value)
 
 
@@ -109,23 +110,20 @@ def test_a_pdf_that_cannot_be_read_says_why(tmp_path, pdf):
     assert refusal(put(tmp_path, "d.pdf", whole[:60])).startswith("is a damaged PDF: ")
 
 
-def test_a_file_that_takes_too_much_memory_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(loaders, "MEMORY_BYTES", 200 * 2**20)
+def test_a_file_that_takes_too_much_memory_is_given_up(tmp_path):
     page = put(tmp_path, "a.html", b"<html><body>" + b"<p>text</p>" * 1_000_000 + b"</body></html>")
-    assert "memory" in refusal(page)
+    assert "100 MiB" in refusal(page, Limits(memory_bytes=100 * 2**20)) or "memory" in refusal(page)
 
 
-def test_a_file_that_takes_too_long_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(loaders, "CPU_S", 1)
+def test_a_file_that_takes_too_long_is_given_up(tmp_path):
     page = b"<html><body><p " + b" ".join(b"a%d=1" % n for n in range(700_000)) + b">text</p></body></html>"
     began = time.monotonic()
-    assert refusal(put(tmp_path, "a.html", page)).startswith("needed more than 1 s")
+    assert refusal(put(tmp_path, "a.html", page), Limits(cpu_s=1)).startswith("needed more than 1 s")
     assert time.monotonic() - began < 10
 
 
-def test_a_stuck_parser_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(loaders, "WALL_S", 0.01)
-    assert refusal(put(tmp_path, "a.html", HTML)) == "took more than 0.01 s to read"
+def test_a_stuck_parser_is_given_up(tmp_path):
+    assert refusal(put(tmp_path, "a.html", HTML), Limits(wall_s=0.001)) == "took more than 0.001 s to read"
 
 
 def test_a_pdf_that_unpacks_to_very_much_is_given_up(tmp_path, pdf):
@@ -138,8 +136,8 @@ def test_a_pdf_that_unpacks_to_very_much_is_given_up(tmp_path, pdf):
 
 def test_other_kinds_are_refused_by_name(tmp_path):
     assert (
-        refusal(put(tmp_path, "a.docx", "x"))
-        == "is a Word file, which is not read; save it as PDF, Markdown, CSV or plain text"
+        refusal(put(tmp_path, "a.hwp", "x"))
+        == "is a file of Hangul, which is not read; save it as PDF, Word (.docx), Markdown, CSV or plain text"
     )
     assert refusal(put(tmp_path, "a.exe", "x")).startswith("is of a kind that is not read; the kinds are .md, ")
 

@@ -1,12 +1,14 @@
 """A passage is a place in the text: exact, short enough, under its headings, and nothing is lost between two."""
 
+import re
 from bisect import bisect_right
 from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.split import OVERLAP, SIZE, split
+from retrieval.sizes import SIZE, Ruler, ruler
+from retrieval.split import SHARE, split
 from retrieval.text import Text, clean, joined
 
 MARKUP = [
@@ -67,7 +69,7 @@ def test_passages_come_in_order_and_share_no_more_than_one_short_sentence(text):
     pieces = list(split(Text(text, markdown=True)))
     for one, other in pairwise(pieces):
         assert one.start < other.start and one.end < other.end
-        assert one.end - other.start <= OVERLAP
+        assert one.end - other.start <= SHARE * SIZE
 
 
 @given(st.lists(DOCUMENTS, min_size=1, max_size=4))
@@ -144,3 +146,60 @@ def test_a_record_is_a_passage():
 
 def test_many_short_sentences_without_a_space_between_take_no_long_time():
     assert len(passages("A. " * 100_000)) > 400
+
+
+TABLE = "| item | price |\n| --- | --- |\n" + "\n".join(f"| thing number {n} | {n} euros |" for n in range(60))
+
+
+def test_a_table_that_fits_is_one_passage_and_is_not_cut():
+    table = "\n".join(TABLE.split("\n")[:12])
+    text = f"# Prices\n\n{'Some words. ' * 45}\n\n{table}\n\nAfter it."
+    found = passages(text, markdown=True)
+    assert [passage for passage in found if "|" in passage] == [f"{table}\n\nAfter it."]
+
+
+def test_a_long_table_is_cut_between_rows_and_its_passages_know_the_header():
+    text = f"Prices of 2024:\n{TABLE}\n\nAfter it."
+    pieces = list(split(Text(text, markdown=True)))
+    header = "| item | price |\n| --- | --- |"
+    cut = [(text[p.start : p.end], p.header and text[slice(*p.header)]) for p in pieces]
+    assert cut[0] == ("Prices of 2024:", None) and cut[-1] == ("After it.", None)
+    assert cut[1][0].startswith(header) and cut[1][1] is None
+    assert len(cut) > 5 and all(above == header for _, above in cut[2:-1])
+    rows = [line for passage, _ in cut[1:-1] for line in passage.split("\n")]
+    assert "\n".join(rows) == TABLE
+    assert all(len(passage) + len(above or "") <= SIZE for passage, above in cut)
+
+
+def test_fenced_code_is_cut_between_lines():
+    code = "\n".join(f"call(first, {n}). then(second). finally(third)" for n in range(40))
+    text = f"Do this:\n\n```\n{code}\n```\n\nDone."
+    lines = [
+        line for passage in passages(text, markdown=True) for line in passage.split("\n") if line.startswith("call")
+    ]
+    assert "\n".join(lines) == code
+
+
+class Words:
+    """A model whose tokens are words, and which reads eight."""
+
+    max_tokens = 8
+
+    def token_starts(self, text):
+        return [word.start() for word in re.finditer(r"\S+", text)]
+
+
+@given(DOCUMENTS, st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_a_passage_is_within_the_models_tokens(text, markdown):
+    inside = set()
+    for piece in split(Text(text, markdown=markdown), Ruler(8, Words().token_starts(text))):
+        assert 0 < len(text[piece.start : piece.end].split()) <= 8
+        inside.update(range(piece.start, piece.end))
+    assert [text[i] for i in range(len(text)) if i not in inside and not text[i].isspace()] == []
+
+
+def test_the_model_says_how_long_a_passage_is():
+    text = " ".join(f"word{n}" for n in range(80))
+    assert [len(text[p.start : p.end].split()) for p in split(Text(text), ruler(Words(), text))] == [8] * 10
+    assert ruler(object(), text) == Ruler(SIZE, None)

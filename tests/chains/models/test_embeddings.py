@@ -90,3 +90,19 @@ def test_loading_prints_nothing(capfd):
     embeddings._load.cache_clear()
     LocalEmbeddings().embed_query("tea")
     assert capfd.readouterr() == ("", "")
+
+
+def test_tokens_of_a_text_of_any_length_begin_where_the_model_takes_it_apart():
+    embeddings = LocalEmbeddings()
+    assert embeddings.token_starts("Tokenisation, of 공!") == [0, 5, 12, 14, 17, 17, 17, 18]
+    assert len(embeddings.token_starts("word " * 5000)) == 5000
+    assert embeddings.max_tokens == 254  # 256 with the two marks at its ends
+
+
+def test_another_process_can_have_the_model():
+    import pickle
+
+    embeddings = LocalEmbeddings()
+    embeddings.embed_query("load it")
+    other = pickle.loads(pickle.dumps(embeddings))
+    assert other.embed_query("a ball") == pytest.approx(embeddings.embed_query("a ball"), abs=1e-6)
