@@ -48,9 +48,9 @@ for name, function, panel in (
     ("ui", ui.ui, "Chat"),
     ("index", index.index, "Documents"),
     ("search", search.search, "Documents"),
-    ("eval", evaluate.evaluate, "Tune"),
 ):
     app.command(name, rich_help_panel=panel)(function)
+app.add_typer(evaluate.app, name="eval", rich_help_panel="Tune")
 app.add_typer(data.app, name="data", rich_help_panel="Tune")
 train.add_to(app)
 app.add_typer(models.app, name="models", rich_help_panel="Keep")
