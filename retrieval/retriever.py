@@ -14,10 +14,16 @@ class LibraryRetriever(BaseRetriever):
     k: int
     mode: str
     where: dict[str, Any]
+    mmr: float | None = None
+    parents: bool = False
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
-        found = self.library.search(query, k=self.k, mode=self.mode, where=self.where)
+        options = {"mode": self.mode, "where": self.where, "mmr": self.mmr, "parents": self.parents}
+        found = self.library.search(query, k=self.k, **options)
         return [
-            Document(passage.text, metadata={**passage.metadata, "score": passage.score, "why": passage.why})
+            Document(
+                passage.text,
+                metadata={**passage.metadata, "score": passage.score, "scores": passage.scores, "why": passage.why},
+            )
             for passage in found
         ]
