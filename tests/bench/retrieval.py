@@ -3,6 +3,7 @@
 rulebook   the sample's questions in both languages: how often the best passage, or one of the best six, is the article that answers
 korquad    KorQuAD 1.0 dev: nDCG@10 of a question's own paragraph among all of them
 cranfield  nDCG@10 on the Cranfield collection, whose judgements number the queries by their position in the file
+speed      100,000 passages of drawn words with drawn vectors, questions embedded by the packaged model: median milliseconds of a search
 needles    the Cranfield documents with a part number in each: how often a question for one finds it first
 
 `--data` is the folder that holds korean/KorQuAD_v1.0_dev.json and ir_cranfield/; a part whose data is not there says so.
@@ -12,11 +13,15 @@ import argparse
 import csv
 import json
 import re
+import resource
 import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
 from chains.errors import UsageError
+from chains.models.embeddings import LocalEmbeddings
 from retrieval import Library, Passage, judged, measure
 
 ROOT = Path(__file__).parents[2]
@@ -114,7 +119,50 @@ def run_needles(folder: Path, data: Path) -> dict[str, float]:
     return figures
 
 
-PARTS = {"rulebook": run_rulebook, "korquad": run_korquad, "cranfield": run_cranfield, "needles": run_needles}
+class Drawn(LocalEmbeddings):
+    """Vectors of documents are drawn (a model would take an hour); those of questions are the model's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._random = np.random.default_rng(0)
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return self._random.standard_normal((len(texts), 384), dtype=np.float32).tolist()
+
+
+def run_speed(folder: Path, data: Path, passages: int = 100_000, each: int = 1000) -> dict[str, float]:
+    """Words are drawn from 30,000 as often as Zipf's law says; a source holds `each` passages of 80."""
+    random = np.random.default_rng(1)
+    share = 1 / np.arange(1, 30_001)
+    vocabulary = np.array([f"w{n:x}" for n in range(30_000)])
+    (folder / "documents").mkdir()
+    for n in range(passages // each):
+        drawn = random.choice(vocabulary, size=(each, 80), p=share / share.sum())
+        text = "".join(f"# {place}\n\n{' '.join(row)}\n\n" for place, row in enumerate(drawn))
+        (folder / "documents" / f"{n}.md").write_text(text)
+    questions = [" ".join(row) for row in random.choice(vocabulary, size=(101, 8), p=share / share.sum())]
+    figures: dict[str, float] = {}
+    with Library(folder / "library", Drawn()) as library:
+        library.sync(folder / "documents")
+        figures["passages"] = library.stats()["passages"]
+        for mode in MODES[:3]:
+            times = []
+            for question in questions:
+                began = time.perf_counter()
+                library.search(question, mode=mode)
+                times.append(1000 * (time.perf_counter() - began))
+            figures[f"{mode} p50 ms"], figures[f"{mode} p95 ms"] = sorted(times[1:])[50], sorted(times[1:])[95]
+    figures["MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return figures
+
+
+PARTS = {
+    "rulebook": run_rulebook,
+    "korquad": run_korquad,
+    "cranfield": run_cranfield,
+    "needles": run_needles,
+    "speed": run_speed,
+}
 NEEDS = {"korquad": "korean/KorQuAD_v1.0_dev.json", "cranfield": "ir_cranfield", "needles": "ir_cranfield"}
 
 
