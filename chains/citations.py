@@ -15,7 +15,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from langchain_core.documents import Document
@@ -45,17 +45,44 @@ def cite(question: str, answer: str, passages: Sequence[Document], most: int = 3
 
     `passages` are in the retriever's order. One whose START and END do not fit its text is not quoted, since its offsets would lie.
     """
-    quotes = list(_sentences(passages))
-    parts = [_pairs(quote.quote) for _, quote in quotes]
-    weigh = _weights(parts)
-    asked, answered = _pairs(question), _pairs(answer)
     best: dict[tuple[str, int, int], Citation] = {}
-    for (rank, quote), part in zip(quotes, parts, strict=True):
-        support = 0.6 * _overlap(answered, part, weigh) + 0.3 * _overlap(asked, part, weigh)
-        if support >= _LEAST:  # passages may overlap: of a sentence that is in two, the better-ranked one comes first
-            best.setdefault((quote.source, quote.start, quote.end), replace(quote, score=support + 0.1 / rank))
+    for quote, near in _near(question, answer, passages, _sentences(passages)):
+        if near >= _LEAST:  # passages may overlap: of a sentence that is in two, the better-ranked one comes first
+            best.setdefault((quote.source, quote.start, quote.end), quote)
     ranked = sorted(best.values(), key=lambda quote: -quote.score)
     return [quote for quote in ranked[:most] if quote.score >= ranked[0].score / 2]
+
+
+def scored(
+    question: str, answer: str, passages: Sequence[Document], quotes: Iterable[tuple[int, Citation]]
+) -> list[Citation]:
+    """Return quotes of the passages, which come with their passage's rank, with their scores; of the same place the first."""
+    best: dict[tuple[str, int, int], Citation] = {}
+    for quote, _ in _near(question, answer, passages, quotes):
+        best.setdefault((quote.source, quote.start, quote.end), quote)
+    return list(best.values())
+
+
+def support(answer: str, citations: Sequence[Citation]) -> float:
+    """Return the share of the answer's character pairs that stand in the quotes, from 0 to 1.
+
+    It says how much of the answer is there in so many words: a number, not a proof, and apart from whether the quotes are verbatim.
+    """
+    said = _pairs(answer)
+    quoted = set().union(*(_pairs(citation.quote) for citation in citations))
+    return len(said & quoted) / len(said) if said else 0.0
+
+
+def _near(
+    question: str, answer: str, passages: Sequence[Document], quotes: Iterable[tuple[int, Citation]]
+) -> Iterator[tuple[Citation, float]]:
+    """Yield each quote with its score, and how near it is to question and answer, without the rank's share."""
+    weigh = _weights([_pairs(quote.quote) for _, quote in _sentences(passages)])
+    asked, answered = _pairs(question), _pairs(answer)
+    for rank, quote in quotes:
+        part = _pairs(quote.quote)
+        near = 0.6 * _overlap(answered, part, weigh) + 0.3 * _overlap(asked, part, weigh)
+        yield replace(quote, score=near + 0.1 / rank), near
 
 
 def _sentences(passages: Sequence[Document]) -> Iterator[tuple[int, Citation]]:

@@ -2,7 +2,12 @@
 
 A passage's score for a query is how much of the query it holds: the BM25 weights of the terms that it has, divided by what all of the
 query's terms could weigh. It lies between 0 and 1, and the order is BM25's own. A pair of syllables weighs PAIR_WEIGHT of a word. A Korean
-word that no passage holds is stood in for by the nearest word that some passage does hold, at a weight that is how near it is.
+word that no passage holds is stood in for by the nearest word of a common syllable that some passage does hold, at a weight that is how
+near it is.
+
+PAIR_WEIGHT follows from the terms: neighbouring pairs overlap, so each syllable stands in two of them, and at one half it counts once.
+The sample's Korean questions and pairs of KorSTS (training part, graded 4 or more) agree: nDCG@10 at 1: 0.869 and 0.861, at ½: 0.881
+and 0.861, at 0.3: 0.881 and 0.858, without pairs 0.861 and 0.849.
 
 The index is made from the terms that the library keeps with every passage, and saved in a folder with the number of the state it is of.
 """
@@ -17,7 +22,7 @@ import numpy as np
 from chains.home import publish_folder
 from retrieval import words
 
-PAIR_WEIGHT = 0.3  # KorQuAD nDCG@10 at 1.0: 0.954, at 0.3: 0.964, without pairs: 0.947
+PAIR_WEIGHT = 0.5
 _STATE = "state.json"
 
 
@@ -109,7 +114,7 @@ class Keywords:
             scores += weight * self._index.get_scores([term for term, own in query.weights.items() if own == weight])
         if allowed is not None:
             scores[~np.isin(self.ids, allowed)] = 0
-        order = np.argsort(-scores, kind="stable")[:depth]  # equal scores: the passage that came into the library first
+        order = _best(scores, depth)
         return [Hit(int(self.ids[i]), float(scores[i]) / query.most) for i in order if scores[i] > 0]
 
     def _holds(self, term: str) -> bool:
@@ -123,3 +128,13 @@ class Keywords:
         starts = self._index.scores["indptr"]
         column = self._index.vocab_dict[term]
         return int(starts[column + 1] - starts[column]) if column + 1 < len(starts) else 0
+
+
+def _best(scores: np.ndarray, depth: int) -> np.ndarray:
+    """Return the places of the `depth` highest scores, highest first; of equal ones, the passage that came into the library first."""
+    if depth < len(scores):
+        least = np.partition(scores, -depth)[-depth]
+        places = np.flatnonzero(scores >= least) if least > 0 else np.flatnonzero(scores > 0)
+    else:
+        places = np.arange(len(scores))
+    return places[np.argsort(-scores[places], kind="stable")][:depth]

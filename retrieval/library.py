@@ -148,22 +148,37 @@ class Library:
             writer.rebuild(_name(self._embeddings), progress)
 
     def search(
-        self, query: str, k: int = 6, mode: str = "hybrid", where: Mapping[str, Any] | None = None
+        self,
+        query: str,
+        k: int = 6,
+        mode: str = "hybrid",
+        where: Mapping[str, Any] | None = None,
+        mmr: float | None = None,
+        parents: bool = False,
     ) -> list[Passage]:
         """Return at most `k` passages, best first.
 
         `mode` is 'hybrid', 'dense' (by meaning) or 'keyword'. A score compares with others of the same question and mode: in 'keyword'
         the share of the question that is found, in 'dense' the cosine, in 'hybrid' how far both stand out (search.py). `where` chooses
-        among sources, headings and pages: {"source": "rules.md"} or {"page": [3, 4]}.
+        among sources, headings and pages: {"source": "rules.md"} or {"page": [3, 4]}. `mmr`, from 0 to 1, asks for passages that differ
+        from one another: 1 is relevance alone, 0.5 the usual balance (variety.py). `parents` gives what is around each passage under its
+        heading (parents.py).
         """
-        return self._searcher.search(query, k, mode, where)
+        return self._searcher.search(query, k, mode, where, mmr, parents)
 
-    def as_retriever(self, k: int = 6, mode: str = "hybrid", where: Mapping[str, Any] | None = None) -> "BaseRetriever":
-        """Return a langchain_core retriever, for invoke and ainvoke; its Documents carry `score` and `why` in their metadata."""
+    def as_retriever(
+        self,
+        k: int = 6,
+        mode: str = "hybrid",
+        where: Mapping[str, Any] | None = None,
+        mmr: float | None = None,
+        parents: bool = False,
+    ) -> "BaseRetriever":
+        """Return a langchain_core retriever, for invoke and ainvoke; its Documents carry `score`, `scores` and `why` in their metadata."""
         from retrieval.retriever import LibraryRetriever
 
-        check(k, mode, where or {})
-        return LibraryRetriever(library=self, k=k, mode=mode, where=dict(where or {}))
+        check(k, mode, where or {}, mmr)
+        return LibraryRetriever(library=self, k=k, mode=mode, where=dict(where or {}), mmr=mmr, parents=parents)
 
     @property
     def vectorstore(self) -> "LibraryVectorStore":

@@ -15,12 +15,18 @@ class LibraryRetriever(BaseRetriever):
     k: int = 6
     mode: str = "hybrid"
     where: dict[str, Any] = Field(default_factory=dict)
+    mmr: float | None = None
+    parents: bool = False
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
-        found = self.library.search(query, k=k or self.k, mode=self.mode, where=self.where)
+        options = {"mode": self.mode, "where": self.where, "mmr": self.mmr, "parents": self.parents}
+        found = self.library.search(query, k=k or self.k, **options)
         return [
-            Document(passage.text, metadata={**passage.metadata, "score": passage.score, "why": passage.why})
+            Document(
+                passage.text,
+                metadata={**passage.metadata, "score": passage.score, "scores": passage.scores, "why": passage.why},
+            )
             for passage in found
         ]

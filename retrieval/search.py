@@ -5,6 +5,7 @@
 where z(x) = (x - mean) / deviation over the best candidates of that way of finding (100, or 2k), so that one rare word that stands in a single
 passage counts for much, and common words that stand in all of them count for little, whatever the scale of a model's cosines. A passage
 that is not among the candidates by meaning, or has no vector, counts as average there.
+What KEYWORD_WEIGHT was chosen on is not on record, so its figure below on Cranfield is not one of held-out data.
 Measured (`python -m tests.bench.retrieval`) against reciprocal rank fusion with its usual constant, 60: English rulebook, right article
 first 0.86 (0.78); Cranfield nDCG@10 0.397 (0.406); a part number asked for, right document first 0.67 (0.08).
 
@@ -12,7 +13,7 @@ Where the embedding model does not know the question's language, its vectors wou
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -21,9 +22,11 @@ import numpy as np
 from chains.errors import UsageError, nearest
 from chains.passages import END, HEADING, PAGE, SOURCE, START
 from retrieval.keywords import Keywords
+from retrieval.parents import widened
 from retrieval.prepare import covers
 from retrieval.store import Row, Store
 from retrieval.text import clean
+from retrieval.variety import LEAST, chosen
 from retrieval.vectors import Vectors
 
 MODES = ("hybrid", "dense", "keyword")
@@ -35,12 +38,16 @@ _COLUMNS = {SOURCE: "source", HEADING: "heading", PAGE: "page"}  # what `where` 
 
 @dataclass(frozen=True)
 class Passage:
-    """A passage that was found. `metadata` has the keys of chains/passages.py, and `why` is its rank in each way of finding."""
+    """A passage that was found. `metadata` has the keys of chains/passages.py, and `why` is its rank in each way of finding.
+
+    `scores` are those ways' own, where they found it: 'keyword' the share of the question that it holds, 'dense' the cosine.
+    """
 
     text: str
     score: float
     metadata: dict[str, Any]
     why: str
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 class Ranking(NamedTuple):
@@ -60,9 +67,17 @@ class Searcher:
         self._keywords = keywords
         self._embeddings = embeddings
 
-    def search(self, query: str, k: int, mode: str, where: Mapping[str, Any] | None) -> list[Passage]:
+    def search(
+        self,
+        query: str,
+        k: int,
+        mode: str,
+        where: Mapping[str, Any] | None,
+        mmr: float | None = None,
+        parents: bool = False,
+    ) -> list[Passage]:
         """Return at most `k` passages. Raises UsageError on a call that cannot be meant."""
-        check(k, mode, where or {})
+        check(k, mode, where or {}, mmr)
         query = clean(query).strip()
         if not query:
             raise UsageError("the question is empty; give the words to look for")
@@ -77,9 +92,18 @@ class Searcher:
             raise UsageError(f"dense search is {rankings[0].note}; use mode='hybrid' or 'keyword'")
         first, last = rankings[0].scores, rankings[-1].scores
         scores = fused(first, last, depth) if mode == "hybrid" else first
-        rows = (self._store.passage(id) for id in sorted(scores, key=lambda id: -scores[id]))
+        ids = sorted(scores, key=lambda id: -scores[id])
+        rows = (self._store.passage(id) for id in (ids if mmr is None else self._varied(ids, scores, k, mmr)))
         found = (row for row in rows if row is not None)  # None: deleted while we looked
-        return [_passage(row, scores[row.id], _why(row.id, rankings)) for row in islice(found, k)]
+        wanted = widened(self._store, found) if parents else found
+        return [_passage(row, scores[row.id], rankings) for row in islice(wanted, k)]
+
+    def _varied(self, ids: Sequence[int], scores: Mapping[int, float], k: int, balance: float) -> list[int]:
+        """Return the ids of `k` passages that differ, of the best ones."""
+        best = ids[: max(LEAST, 4 * k)]
+        rows = (self._store.rows("SELECT terms FROM passages WHERE id = ?", (id,)) for id in best)
+        terms = [row[0][0].split() if row else [] for row in rows]
+        return [best[place] for place in chosen([scores[id] for id in best], terms, k, balance)]
 
     def _by_words(self, query: str, depth: int, among: "_Among") -> Ranking:
         keywords = self._keywords()
@@ -139,8 +163,10 @@ def _standard(scores: list[float]) -> Callable[[float], float]:
     return lambda score: (score - mean) / deviation if deviation else 0.0
 
 
-def check(k: int, mode: str, where: Mapping[str, Any]) -> None:
+def check(k: int, mode: str, where: Mapping[str, Any], mmr: float | None = None) -> None:
     """Raise UsageError on a number, a mode or a condition that cannot be meant."""
+    if mmr is not None and not 0 <= mmr <= 1:
+        raise UsageError(f"mmr is {mmr}; give a number from 0 (variety alone) to 1 (relevance alone)")
     if mode not in MODES:
         raise UsageError(f"mode {mode!r} is unknown; use {', '.join(MODES)}{nearest(mode, MODES)}")
     if k < 1:
@@ -161,13 +187,14 @@ def _for_chroma(conditions: dict[str, list[Any]]) -> dict[str, Any] | None:
     return None if not tests else tests[0] if len(tests) == 1 else {"$and": tests}
 
 
-def _passage(row: Row, score: float, why: str) -> Passage:
+def _passage(row: Row, score: float, rankings: Sequence[Ranking]) -> Passage:
     about: dict[str, Any] = {SOURCE: row.source, START: row.start, END: row.end}
     if row.heading:
         about[HEADING] = row.heading
     if row.page is not None:
         about[PAGE] = row.page
-    return Passage(row.text, score, about, why)
+    own = {ranking.way: ranking.scores[row.id] for ranking in rankings if row.id in ranking.scores}
+    return Passage(row.text, score, about, _why(row.id, rankings), own)
 
 
 def _why(id: int, rankings: Sequence[Ranking]) -> str:

@@ -51,7 +51,9 @@ def terms(texts: Sequence[str]) -> list[list[str]]:
 def neighbours(query: str) -> dict[str, list[tuple[str, float]]]:
     """Return, for the Korean words of the query, the words near them in meaning and how near (0.6 to 1), nearest first.
 
-    The vectors are those of the language model that Kiwi carries. A word that it does not know has no neighbours.
+    The vectors are those of the language model that Kiwi carries, which puts opposites side by side (안, 밖) and what is said together
+    (경기장, 유소년). Words of one root have a syllable in common, so the others are left out: 색깔 for 색상, 상대 for 상대방. A word that it
+    does not know has no neighbours.
     """
     if not _HANGUL.search(query):
         return {}
@@ -65,7 +67,9 @@ def neighbours(query: str) -> dict[str, list[tuple[str, float]]]:
 def _near(form: str, morpheme: int) -> list[tuple[str, float]]:
     found = _kiwi().most_similar_morphemes(morpheme, top_n=_NEIGHBOURS)
     return [
-        (near.form, near.score) for near in found if near.score >= _NEAR and near.form != form and _is_content(near.tag)
+        (near.form, near.score)
+        for near in found
+        if near.score >= _NEAR and near.form != form and _is_content(near.tag) and set(near.form) & set(form)
     ]
 
 

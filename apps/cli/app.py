@@ -50,6 +50,7 @@ for name, function, panel in (
     ("search", search.search, "Documents"),
 ):
     app.command(name, rich_help_panel=panel)(function)
+app.add_typer(evaluate.app, name="eval", rich_help_panel="Tune")
 app.add_typer(data.app, name="data", rich_help_panel="Tune")
 app.add_typer(evaluate.app, name="eval", rich_help_panel="Tune")
 train.add_to(app)

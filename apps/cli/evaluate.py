@@ -1,4 +1,4 @@
-"""`chaintune eval FILE`: how well a local model knows the answers of a chat JSONL file; `eval win` compares two models."""
+"""`chaintune eval FILE`: how well a model knows the right answers; `eval win` compares two models, `eval retrieval` ways of finding."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,6 +7,7 @@ import typer
 import typer.core
 
 from apps.cli import flags, show, win
+from apps.cli.evaluate_retrieval import retrieval
 from tuning import formats
 
 
@@ -22,7 +23,7 @@ class FileFirst(typer.core.TyperGroup):
 app = typer.Typer(
     cls=FileFirst,
     no_args_is_help=True,
-    help="Measure a model on right answers (eval FILE), or against another (eval win).",
+    help="Measure a model on right answers (eval FILE), against another (eval win), or a way of finding (eval retrieval).",
 )
 
 
@@ -39,6 +40,8 @@ def evaluate(
 
     Example: chaintune eval test.jsonl --model ft:starter:local:hobanne:a1b2c3d4
     """
+    from tuning import formats
+
     rows = formats.read_chat(data)
     from chains.models.engine import Engine
     from tuning import base, evaluate
@@ -57,3 +60,4 @@ def evaluate(
 
 
 app.command("win")(win.win)
+app.command("retrieval")(retrieval)

@@ -16,6 +16,15 @@ def search(
     embeddings: flags.Embeddings = None,
     k: flags.K = 6,
     mode: flags.Mode = "hybrid",
+    mmr: Annotated[
+        float | None,
+        typer.Option(
+            "--mmr", min=0.0, max=1.0, help="Passages that differ: 1 is relevance alone, 0.5 the usual balance."
+        ),
+    ] = None,
+    parents: Annotated[
+        bool, typer.Option("--parents", help="Show what is around each passage under its heading.")
+    ] = False,
     lang: flags.Language = None,
     json: flags.Json = False,
 ) -> None:
@@ -26,11 +35,17 @@ def search(
     words = language(lang)
     bots.check_mode(mode)
     with closing(bots.open_library(library, embeddings)) as opened:
-        found = opened.search(query, k=k, mode=mode)
+        found = opened.search(query, k=k, mode=mode, mmr=mmr, parents=parents)
     if json:
         show.as_json(
             [
-                {"text": passage.text, "score": passage.score, "why": passage.why, **passage.metadata}
+                {
+                    "text": passage.text,
+                    "score": passage.score,
+                    "scores": passage.scores,
+                    "why": passage.why,
+                    **passage.metadata,
+                }
                 for passage in found
             ]
         )

@@ -65,6 +65,19 @@ class Constraint:
         return cls("choice", json.dumps(listed, ensure_ascii=False))
 
     @classmethod
+    def quote(cls, texts: Iterable[str]) -> "Constraint":
+        """A run of whole words that stands in one of the texts, or nothing. Raises UsageError where there is no text."""
+        listed = list(dict.fromkeys(texts))
+        if not any(listed):
+            raise UsageError("there is nothing to quote from; expected at least one text that is not empty")
+        names = [f"quote{place}" for place in range(len(listed))]
+        rules = (
+            f"{name}: %regex {json.dumps({'substring_words': text}, ensure_ascii=False)}"
+            for name, text in zip(names, listed, strict=True)
+        )
+        return cls("grammar", "\n".join([f"start: {' | '.join(names)}", *rules]))
+
+    @classmethod
     def grammar(cls, lark: str) -> "Constraint":
         """Text that the grammar's rule `start` derives."""
         return cls("grammar", lark)

@@ -1,8 +1,9 @@
-"""How well a Library finds the right document, and how fast: `python -m tests.bench.retrieval [rulebook korquad cranfield needles] [--json]`.
+"""How well a Library finds the right document, and how fast: `python -m tests.bench.retrieval [rulebook korquad cranfield needles speed] [--json]`.
 
 rulebook   the sample's questions in both languages: how often the best passage, or one of the best six, is the article that answers
 korquad    KorQuAD 1.0 dev: nDCG@10 of a question's own paragraph among all of them
 cranfield  nDCG@10 on the Cranfield collection, whose judgements number the queries by their position in the file
+speed      100,000 passages of drawn words with drawn vectors, questions embedded by the packaged model: median milliseconds of a search
 needles    the Cranfield documents with a part number in each: how often a question for one finds it first
 
 `--data` is the folder that holds korean/KorQuAD_v1.0_dev.json and ir_cranfield/; a part whose data is not there says so.
@@ -11,28 +12,23 @@ needles    the Cranfield documents with a part number in each: how often a quest
 import argparse
 import csv
 import json
-import math
 import re
+import resource
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from chains.errors import UsageError
-from retrieval import Library, Passage
+from chains.models.embeddings import LocalEmbeddings
+from retrieval import Library, Passage, judged, measure
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 RULEBOOK = ROOT / "apps" / "samples" / "hobanne" / "data"
 ARTICLE = {"ko": r"제(\d+)조", "en": r"Rule (\d+):"}
 MODES = ("hybrid", "dense", "keyword", "rrf")
-
-
-def write(folder: Path, texts: Mapping[str, str]) -> None:
-    """Write every text as a file of its own, `<name>.txt`."""
-    folder.mkdir(parents=True)
-    for name, text in texts.items():
-        (folder / f"{name}.txt").write_text(text, encoding="utf-8")
 
 
 def ranked(library: Library, query: str, mode: str, k: int) -> list[Passage]:
@@ -54,60 +50,20 @@ def ranked(library: Library, query: str, mode: str, k: int) -> list[Passage]:
 def documents(library: Library, query: str, mode: str, n: int = 10) -> list[str]:
     """Return the names of the best `n` documents: each has the rank of its best passage."""
     found = ranked(library, query, mode, 4 * n)
-    return list(dict.fromkeys(Path(passage.metadata["source"]).stem for passage in found))[:n]
+    return list(dict.fromkeys(passage.metadata["source"] for passage in found))[:n]
 
 
-def ndcg(ranked: Sequence[str], relevant: set[str]) -> float:
-    """Return nDCG@10 with gains of 0 and 1 (Järvelin & Kekäläinen, 2002)."""
-    gain = sum(1 / math.log2(place + 2) for place, name in enumerate(ranked[:10]) if name in relevant)
-    return gain / sum(1 / math.log2(place + 2) for place in range(min(10, len(relevant))))
-
-
-def korquad(data: Path) -> tuple[dict[str, str], list[tuple[str, str]]]:
-    """Return the distinct paragraphs by name, and every question with the name of its paragraph."""
-    paragraphs: dict[str, str] = {}
-    questions = []
-    for article in json.loads((data / "korean" / "KorQuAD_v1.0_dev.json").read_text(encoding="utf-8"))["data"]:
-        for paragraph in article["paragraphs"]:
-            name = paragraphs.setdefault(paragraph["context"], f"p{len(paragraphs)}")
-            questions += [(question["question"], name) for question in paragraph["qas"]]
-    return {name: text for text, name in paragraphs.items()}, questions
-
-
-def cranfield(data: Path) -> tuple[dict[str, str], list[tuple[str, set[str]]]]:
-    """Return the documents by number, and every query with the numbers of those that answer it."""
-    folder = data / "ir_cranfield"
-    everything = re.findall(r"<docno>\s*(\d+)\s*</docno>(.*?)</doc>", (folder / "cran.all.1400.xml").read_text(), re.S)
-    texts = {number: re.sub(r"<[^>]+>", " ", text).strip() for number, text in everything}
-    queries = re.findall(r"<title>(.*?)</title>", (folder / "cran.qry.xml").read_text(), re.S)
-    relevant: dict[int, set[str]] = {}
-    for line in (folder / "cranqrel.trec.txt").read_text().splitlines():
-        query, _, document, grade = line.split()
-        if int(grade) > 0:
-            relevant.setdefault(int(query), set()).add(document)
-    judged = [(" ".join(query.split()), relevant[place]) for place, query in enumerate(queries, 1) if place in relevant]
-    return {number: text for number, text in texts.items() if text}, judged
-
-
-def measured(library: Library, questions: Iterable[tuple[str, set[str]]], modes: Sequence[str]) -> dict[str, float]:
-    """Return nDCG@10 and the milliseconds of a search in every mode."""
-    figures: dict[str, float] = {}
-    questions = list(questions)
-    for mode in modes:
+def collection(folder: Path, place: Path, most: int | None = None) -> dict[str, float]:
+    """Return what a library of a test collection measures in every mode that knows its language."""
+    found = judged.read(place)
+    asked = measure.sample(found, most) if most else found
+    with Library(folder / "library") as library:
         began = time.perf_counter()
-        scores = [ndcg(documents(library, question, mode), relevant) for question, relevant in questions]
-        figures[f"{mode} nDCG@10"] = sum(scores) / len(scores)
-        figures[f"{mode} ms"] = 1000 * (time.perf_counter() - began) / len(questions)
+        names = measure.fill(library, asked, folder / "documents")
+        figures = {"passages": library.stats()["passages"], "sync s": time.perf_counter() - began}
+        for mode in MODES[:3] if library.stats()["embedded"] else ("keyword", "hybrid"):
+            figures |= {f"{mode} {name}": value for name, value in measure.measure(library, asked, names, mode).items()}
     return figures
-
-
-def indexed(folder: Path, texts: Mapping[str, str]) -> tuple[Library, dict[str, float]]:
-    """Return a library of the texts, and how long that took."""
-    write(folder / "documents", texts)
-    library = Library(folder / "library")
-    began = time.perf_counter()
-    library.sync(folder / "documents")
-    return library, {"passages": library.stats()["passages"], "sync s": time.perf_counter() - began}
 
 
 def run_rulebook(folder: Path, data: Path) -> dict[str, float]:
@@ -141,38 +97,72 @@ def _place(library: Library, question: str, mode: str, source: str, article: str
 
 
 def run_korquad(folder: Path, data: Path) -> dict[str, float]:
-    paragraphs, questions = korquad(data)
-    library, figures = indexed(folder, paragraphs)
-    with library:
-        return figures | measured(
-            library, [(question, {name}) for question, name in questions[::5]], ("keyword", "hybrid")
-        )
+    return collection(folder, data / NEEDS["korquad"])
 
 
 def run_cranfield(folder: Path, data: Path) -> dict[str, float]:
-    texts, queries = cranfield(data)
-    library, figures = indexed(folder, texts)
-    with library:
-        return figures | measured(library, queries, MODES)
+    return collection(folder, data / NEEDS["cranfield"])
 
 
 def run_needles(folder: Path, data: Path) -> dict[str, float]:
-    texts, _ = cranfield(data)
-    parts = {number: f"XK-{7 * int(number) + 1000}" for number in texts}
-    library, figures = indexed(folder, {number: f"{text} part {parts[number]}." for number, text in texts.items()})
-    asked = [(number, f"which report describes part {parts[number]}?") for number in list(texts)[::14]]
-    with library:
+    found = judged.read(data / NEEDS["needles"])
+    parts = {name: f"XK-{7 * int(name) + 1000}" for name in found.documents}
+    texts = {name: f"{text} part {parts[name]}." for name, text in found.documents.items()}
+    figures: dict[str, float] = {}
+    asked = [(name, f"which report describes part {parts[name]}?") for name in list(texts)[::14]]
+    with Library(folder / "library") as library:
+        names = measure.fill(library, judged.Judged(texts, {}, {}), folder / "documents")
         for mode in MODES:
-            figures[f"{mode} first"] = sum(
-                documents(library, query, mode)[:1] == [number] for number, query in asked
-            ) / len(asked)
-            figures[f"{mode} in 6"] = sum(
-                number in documents(library, query, mode)[:6] for number, query in asked
-            ) / len(asked)
+            best = [([names[source] for source in documents(library, query, mode)], name) for name, query in asked]
+            figures[f"{mode} first"] = sum(found[:1] == [name] for found, name in best) / len(asked)
+            figures[f"{mode} in 6"] = sum(name in found[:6] for found, name in best) / len(asked)
     return figures
 
 
-PARTS = {"rulebook": run_rulebook, "korquad": run_korquad, "cranfield": run_cranfield, "needles": run_needles}
+class Drawn(LocalEmbeddings):
+    """Vectors of documents are drawn (a model would take an hour); those of questions are the model's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._random = np.random.default_rng(0)
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return self._random.standard_normal((len(texts), 384), dtype=np.float32).tolist()
+
+
+def run_speed(folder: Path, data: Path, passages: int = 100_000, each: int = 1000) -> dict[str, float]:
+    """Words are drawn from 30,000 as often as Zipf's law says; a source holds `each` passages of 80."""
+    random = np.random.default_rng(1)
+    share = 1 / np.arange(1, 30_001)
+    vocabulary = np.array([f"w{n:x}" for n in range(30_000)])
+    (folder / "documents").mkdir()
+    for n in range(passages // each):
+        drawn = random.choice(vocabulary, size=(each, 80), p=share / share.sum())
+        text = "".join(f"# {place}\n\n{' '.join(row)}\n\n" for place, row in enumerate(drawn))
+        (folder / "documents" / f"{n}.md").write_text(text)
+    questions = [" ".join(row) for row in random.choice(vocabulary, size=(101, 8), p=share / share.sum())]
+    figures: dict[str, float] = {}
+    with Library(folder / "library", Drawn()) as library:
+        library.sync(folder / "documents")
+        figures["passages"] = library.stats()["passages"]
+        for mode in MODES[:3]:
+            times = []
+            for question in questions:
+                began = time.perf_counter()
+                library.search(question, mode=mode)
+                times.append(1000 * (time.perf_counter() - began))
+            figures[f"{mode} p50 ms"], figures[f"{mode} p95 ms"] = sorted(times[1:])[50], sorted(times[1:])[95]
+    figures["MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return figures
+
+
+PARTS = {
+    "rulebook": run_rulebook,
+    "korquad": run_korquad,
+    "cranfield": run_cranfield,
+    "needles": run_needles,
+    "speed": run_speed,
+}
 NEEDS = {"korquad": "korean/KorQuAD_v1.0_dev.json", "cranfield": "ir_cranfield", "needles": "ir_cranfield"}
 
 

@@ -68,7 +68,9 @@ def test_a_korean_question_gets_a_korean_prompt(model, shelf):
 def test_without_passages_the_model_is_not_called(model, shelf, question, answer):
     llm = model()
     chain = RetrievalChain(llm=llm, retriever=shelf())
-    assert chain.invoke(question) == {"question": question, "answer": answer, "citations": [], "passages": []}
+    assert chain.invoke(question) == {
+        "question": question, "answer": answer, "citations": [], "support": 0.0, "passages": []
+    }  # fmt: skip
     assert list(chain.stream(question)) == [chain.invoke(question)]
     assert llm.asked == []
 

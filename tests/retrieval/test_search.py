@@ -8,6 +8,7 @@ from chains.errors import UsageError
 from chains.passages import END, HEADING, PAGE, SOURCE, START
 from retrieval import Library
 from retrieval.search import fused
+from retrieval.variety import chosen
 
 
 @pytest.fixture
@@ -149,3 +150,58 @@ def test_a_closed_library_says_so(tmp_path, counting):
     library.close()
     with pytest.raises(UsageError, match=r"is closed; open it again"):
         library.search("x")
+
+
+def test_mmr_leaves_out_what_says_the_same_again():
+    """By hand: a and b are alike (1), c shares nothing; the relevances are 1, 0.9, 0 after scaling."""
+    terms = [["x", "y"], ["x", "y"], ["z"]]
+    assert chosen([0.8, 0.75, 0.3], terms, 2, balance=0.5) == [0, 2]  # 0.45 - 0.5 < 0 - 0
+    assert chosen([0.8, 0.75, 0.3], terms, 2, balance=1.0) == [0, 1]
+    assert chosen([0.8, 0.75, 0.3], terms, 2, balance=0.6) == [0, 1]  # 0.54 - 0.4 > 0
+    assert chosen([], [], 3, balance=0.5) == []
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "dense", "keyword"])
+def test_mmr_shows_another_document_before_a_copy(library, tmp_path, mode):
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.txt").write_text("The red pool opens at nine in the morning")
+    (folder / "c.txt").write_text("A red boat leaves")
+    library.sync(folder)
+    plain = [p.metadata[SOURCE] for p in library.search("the red pool opens", k=2, mode=mode)]
+    varied = [p.metadata[SOURCE] for p in library.search("the red pool opens", k=2, mode=mode, mmr=0.3)]
+    assert sorted(plain) == ["a.txt", "b.txt"] and varied == [plain[0], "c.txt"]
+    assert [
+        d.metadata[SOURCE] for d in library.as_retriever(k=2, mode=mode, mmr=0.3).invoke("the red pool opens")
+    ] == varied
+    with pytest.raises(UsageError, match=r"mmr is 2; give a number from 0"):
+        library.as_retriever(mmr=2)
+
+
+def test_a_parent_is_what_stands_under_the_same_heading_once(library, tmp_path):
+    paragraphs = [f"Paragraph {n} tells of {word}. " + "more " * 90 for n, word in enumerate(("cats", "dogs", "owls"))]
+    (tmp_path / "a.md").write_text("# Beasts\n\n" + "\n\n".join(paragraphs) + "\n\n# Boats\n\nA boat tells of dogs.\n")
+    library.sync(tmp_path / "a.md")
+    text = library.text("a.md")
+    small = library.search("paragraph dogs", k=1)[0]
+    (wide, other) = library.search("paragraph tells of dogs", k=9, parents=True)
+    assert {wide.metadata[HEADING], other.metadata[HEADING]} == {"Beasts", "Boats"}
+    beasts = wide if wide.metadata[HEADING] == "Beasts" else other
+    assert beasts.metadata[START] == 0 and text[0 : beasts.metadata[END]] == beasts.text
+    assert all(word in beasts.text for word in ("cats", "dogs", "owls")) and "owls" not in small.text
+    assert small.text in beasts.text
+
+
+def test_a_parent_grows_no_longer_than_its_limit(library, tmp_path):
+    (tmp_path / "long.txt").write_text("\n\n".join(f"Paragraph {n}. " + "word " * 100 for n in range(20)))
+    library.sync(tmp_path / "long.txt")
+    (found,) = library.search("paragraph 10", k=1, mode="keyword", parents=True)
+    assert "Paragraph 10." in found.text and 1200 < len(found.text) <= 2400
+    assert library.text("long.txt")[found.metadata[START] : found.metadata[END]] == found.text
+
+
+def test_each_way_gives_its_own_score(filled):
+    (passage,) = filled.search("the bus to the museum", k=1)
+    assert set(passage.scores) == {"keyword", "dense"} and 0 < passage.scores["keyword"] <= 1
+    assert filled.search("도서관", k=1)[0].scores.keys() == {"keyword"}
