@@ -24,7 +24,7 @@ NESTED = ("messages", "conversations", "prompt", "completion", "completions", "l
 
 
 def delimited(source: Source, kind: str, columns: Sequence[str], limit: int) -> Iterator[tuple[int, Row]]:
-    """Yield (line number, cells by column) of a CSV or TSV file; `columns` names them where the file has no header.
+    """Yield (the line a row begins in, cells by column) of a CSV or TSV file; `columns` names them where the file has no header.
 
     Raises UsageError where a row has more cells than the header, or the file is not UTF-8 or not well quoted.
     """
@@ -34,8 +34,10 @@ def delimited(source: Source, kind: str, columns: Sequence[str], limit: int) -> 
     quoting = _quoting(path, separator)
     reader = csv.reader(text, delimiter=separator, strict=True, quoting=quoting)  # type: ignore[arg-type]
     header = list(columns)
+    end = 0
     try:
         for cells in reader:
+            line, end = end + 1, reader.line_num
             if not cells:
                 continue
             if not header:
@@ -43,13 +45,13 @@ def delimited(source: Source, kind: str, columns: Sequence[str], limit: int) -> 
                 continue
             if any(cells[len(header) :]):
                 raise UsageError(
-                    f"{path}:{reader.line_num}: the row has more cells than the header; put a cell that holds {separator!r} in double quotes"
+                    f"{path}:{line}: the row has more cells than the header; put a cell that holds {separator!r} in double quotes"
                 )
             row = dict(zip(header, cells + [""] * (len(header) - len(cells)), strict=False))
-            yield reader.line_num, {name: nested(name, cell) for name, cell in row.items()}
+            yield line, {name: nested(name, cell) for name, cell in row.items()}
     except csv.Error as error:
         raise UsageError(
-            f"{path}:{reader.line_num + 1}: the table cannot be read ({error}); save it as CSV again"
+            f"{path}:{end + 1}: the table cannot be read ({error}); save it as CSV again"
         ) from error
 
 
