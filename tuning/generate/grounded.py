@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuning.generate.ask import Asker, Messages, Reply, user
+from tuning.generate.ask import Asker, Messages, Reply, seed_of, user
 from tuning.generate.journal import Journal
 from tuning.generate.language import language_of
 from tuning.generate.rouge import Pool
@@ -109,7 +109,8 @@ def make(
         if place == 0 and made.asked and not in_round:
             break
         batch = order[place : place + min(at_once, n - len(made.rows))]
-        replies = asker.ask([prompt(passages[i], asked[i]) for i in batch], **_SAMPLING)
+        seeds = [seed_of(seed, "passage", made.asked + number) for number in range(len(batch))]
+        replies = asker.ask([prompt(passages[i], asked[i]) for i in batch], seeds, **_SAMPLING)
         results = _results(replies, batch, passages, questions, system, support)
         take(journal.add({"results": results, "usage": asker.last}))
     return made
