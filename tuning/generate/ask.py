@@ -92,6 +92,7 @@ class Asker:
         called: Any = chain
         if "seed" in taken and seeds is not None:
             del taken["seed"]
+        if self._draws() and seeds is not None:
             called, inputs = Seeded(chain), list(zip(inputs, seeds, strict=True))
         with runs.off():
             found = called.batch(inputs, return_exceptions=True, **taken)
@@ -107,6 +108,10 @@ class Asker:
     def _count(self, replies: Sequence[Mapping[str, Any]]) -> None:
         self.last = sum(reply["read"] for reply in replies), sum(reply["written"] for reply in replies)
         self.usage.add(*self.last)
+
+    def _draws(self) -> bool:
+        """True where a seed decides what the model says: a scripted one speaks its lines in the order it is asked."""
+        return "seed" in type(self.llm).model_fields and self.llm._llm_type != "chaintune-fake"
 
     def _taken(self, sampling: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings that the model has a field for."""
