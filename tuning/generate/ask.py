@@ -111,7 +111,7 @@ class Asker:
 
     def _draws(self) -> bool:
         """True where a seed decides what the model says: a scripted one speaks its lines in the order it is asked."""
-        return "seed" in type(self.llm).model_fields and self.llm._llm_type != "chaintune-fake"
+        return self.llm._llm_type != "chaintune-fake" and "seed" in type(self.llm).model_fields
 
     def _taken(self, sampling: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings that the model has a field for."""
