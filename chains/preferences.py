@@ -13,7 +13,7 @@ from chains import runs
 from chains.candidates import Candidate, Outcome, Row, outcome_from
 from chains.errors import UsageError
 from chains.home import write_file
-from chains.runs.read import Run
+from chains.runs.read import Run, last_call
 from chains.runs.record import to_json
 
 _ALL = 2**31
@@ -53,14 +53,8 @@ def pairs_of(run: Run, least: float = 0.0) -> Iterator[Row]:
 
 
 def _corrected(run: Run) -> list[Row]:
-    call = _last_call(run)
+    call = last_call(run)
     if call is None or call.messages is None or call.answer is None:
         return []
     texts: list[Any] = [run.correction, call.answer]
     return Outcome(call.messages, tuple(Candidate(text, text, rank) for rank, text in enumerate(texts, 1))).pairs()
-
-
-def _last_call(run: Run) -> Run | None:
-    if run.messages is not None:
-        return run
-    return next((call for step in reversed(run.steps) if (call := _last_call(step))), None)

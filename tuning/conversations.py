@@ -25,7 +25,7 @@ def chat_rows(
     """
     cells = [(line, {name: str(cell or "") for name, cell in row.items()}) for line, row in read(table)]
     if not cells:
-        raise UsageError(f"{table} has a header and no rows; add questions and answers")
+        raise UsageError(f"{table} holds no rows; give a header, and questions and answers under it")
     header = list(cells[0][1])
     for column in filter(None, (question, answer, conversation)):
         if column not in header:

@@ -20,16 +20,12 @@ if TYPE_CHECKING:
     from tuning.data.report import Asked as Asked
     from tuning.data.report import Report as Report
     from tuning.data.rows import chat_row as chat_row
-    from tuning.data.rows import from_table as from_table
     from tuning.data.rows import place as place
-    from tuning.data.rows import prompt_key as prompt_key
     from tuning.data.rows import ranking_row as ranking_row
     from tuning.data.rows import read as read
     from tuning.data.rows import read_chat as read_chat
     from tuning.data.rows import read_prompts as read_prompts
     from tuning.data.rows import read_rankings as read_rankings
-    from tuning.data.rows import read_table as read_table
-    from tuning.data.rows import split as split
     from tuning.data.rows import write as write
     from tuning.data.write import writing as writing
 
@@ -44,17 +40,13 @@ _HOMES = {
     "check": "tuning.data.check",
     "convert": "tuning.data.convert",
     "fix": "tuning.data.fix",
-    "from_table": "tuning.data.rows",
     "place": "tuning.data.rows",
-    "prompt_key": "tuning.data.rows",
     "ranking_row": "tuning.data.rows",
     "read": "tuning.data.rows",
     "read_chat": "tuning.data.rows",
     "read_prompts": "tuning.data.rows",
     "read_rankings": "tuning.data.rows",
-    "read_table": "tuning.data.rows",
     "recognise": "tuning.data.recognise",
-    "split": "tuning.data.rows",
     "write": "tuning.data.rows",
     "writing": "tuning.data.write",
 }

@@ -1,11 +1,16 @@
-"""What the samples that tune share: rows become a checked JSONL file, the file a tuned model, told in plain words."""
+"""What the samples that tune share: a table becomes a checked JSONL file, the file a tuned model, told in plain words.
 
-from collections.abc import Callable, Sequence
+The file is what `chaintune data chat TABLE` writes: a sample makes its rows in no way of its own.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from chains import UsageError
 from chains.home import home
 from tuning import formats
+from tuning.conversations import chat_rows
 
 WORDS = {
     "en": {
@@ -21,10 +26,15 @@ WORDS = {
 }
 
 
-def fine_tune(
-    model: str, rows: Sequence[formats.Row], suffix: str, say: Callable[[str], None], language: str, **numbers: Any
-) -> str:
-    """Fine-tune `model` on `rows` and return the tuned model's name; `numbers` are fields of `sft.Config`.
+def write_rows(table: Path, name: str) -> Path:
+    """Write the chat rows of `table` into the state folder, as `data chat` would, and return the file."""
+    path = home() / "samples" / f"{name}.jsonl"
+    formats.write(path, chat_rows(table))
+    return path
+
+
+def fine_tune(model: str, data: Path, suffix: str, say: Callable[[str], None], language: str, **numbers: Any) -> str:
+    """Fine-tune `model` on the chat rows in `data` and return the tuned model's name; `numbers` are fields of `sft.Config`.
 
     Raises UsageError where the model is scripted or served elsewhere.
     """
@@ -33,14 +43,13 @@ def fine_tune(
     from tuning import loop, sft  # they load torch, which asking a served model does not need
 
     words = WORDS[language]
-    path = home() / "samples" / f"{suffix}.jsonl"
-    count = formats.write(path, rows)
-    say(words["data"].format(rows=count, path=path, findings=len(formats.check(path).findings)))
+    report = formats.check(data)
+    say(words["data"].format(rows=report.rows, path=data, findings=len(report.findings)))
 
-    def report(progress: loop.Progress) -> None:
+    def tell(progress: loop.Progress) -> None:
         if progress.step % max(1, progress.steps // 4) == 0:
             say(words["step"].format(step=progress.step, steps=progress.steps, loss=progress.metrics["loss"]))
 
-    tuned = sft.train(sft.Config(model=model, data=str(path), suffix=suffix, **numbers), report)
+    tuned = sft.train(sft.Config(model=model, data=str(data), suffix=suffix, **numbers), tell)
     say(words["tuned"].format(name=tuned.name))
     return tuned.name

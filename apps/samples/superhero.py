@@ -6,6 +6,7 @@ shows the model the pattern, and need no end mark. The hero you ask for should n
 the model learned and not what it remembers, and the sample says which of the two it is.
 
     chaintune sample superhero --model starter
+    chaintune data chat apps/samples/superhero_data/heroes.csv --out heroes.jsonl      # its rows
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from langchain_core.prompts import PromptTemplate
 
-from apps.samples.fine_tune import fine_tune
+from apps.samples.fine_tune import fine_tune, write_rows
 from chains import LLMChain, UsageError, load_model
 from tuning import formats
 
@@ -38,10 +39,10 @@ def run(
     if train not in ("yes", "no"):
         raise UsageError(f"train {train!r} is unknown; use 'yes' to fine-tune first or 'no' to ask the model as it is")
     words = WORDS[language]
-    rows = formats.from_table(TABLE, question="prompt", answer="completion")
-    name = fine_tune(model, rows, "superhero", say, language, batch_size=8) if train == "yes" else model
+    data = write_rows(TABLE, "superhero")
+    name = fine_tune(model, data, "superhero", say, language, batch_size=8) if train == "yes" else model
     prompt = PROMPT.format(age=age, sex=sex, power=power)
-    known = any(row["messages"][0]["content"] == prompt for row in rows)
+    known = any(row["messages"][0]["content"] == prompt for row in formats.read_chat(data))
     say(words["known" if known else "new"])
     chain = LLMChain(llm=load_model(name), prompt=PromptTemplate.from_template(PROMPT))
     description = chain.run(age=age, sex=sex, power=power)

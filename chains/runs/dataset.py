@@ -5,7 +5,7 @@ from typing import Any
 
 from chains.errors import UsageError
 from chains.home import write_file
-from chains.runs.read import Run, rated
+from chains.runs.read import Run, last_call, rated
 from chains.runs.record import to_json
 
 _CHOICES = {
@@ -36,15 +36,8 @@ def to_dataset(feedback: int | None = 1, path: str | Path | None = None) -> list
 
 
 def _chat_row(run: Run, corrected: bool) -> dict[str, Any] | None:
-    call = _last_call(run)
+    call = last_call(run)
     if call is None or call.messages is None or call.answer is None:
         return None
     answer = run.correction if corrected and run.correction else call.answer
     return {"messages": [*call.messages, {"role": "assistant", "content": answer}]}
-
-
-def _last_call(run: Run) -> Run | None:
-    """Return the run itself where it called a model, or else the last of its steps that did."""
-    if run.messages is not None:
-        return run
-    return next((call for step in reversed(run.steps) if (call := _last_call(step))), None)

@@ -59,6 +59,13 @@ def rated(sql: str, values: tuple[Any, ...] = ()) -> list[Run]:
     return [_with_steps(_run(row)) for row in store.rows(f"{_SELECT} WHERE {sql} ORDER BY started, runs.rowid", values)]
 
 
+def last_call(run: Run) -> Run | None:
+    """Return the run itself where it called a model, or else the last of its steps that did."""
+    if run.messages is not None:
+        return run
+    return next((call for step in reversed(run.steps) if (call := last_call(step))), None)
+
+
 def unknown(id: str) -> UsageError:
     """Return the error for an id that no run has."""
     ids = [row[0] for row in store.rows("SELECT id FROM runs ORDER BY rowid DESC LIMIT 1000")]

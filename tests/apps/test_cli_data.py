@@ -119,18 +119,6 @@ def test_check_under_json_is_one_value_with_the_numbers(tmp_path, capsys):
     assert report["summary"]["messages"] == 2 and report["summary"]["tokens"] is None
 
 
-def test_moderation_by_a_model_s_name_flags_what_it_names(tmp_path, capsys, monkeypatch):
-    from tuning.data import moderation
-
-    class Model:
-        def invoke(self, prompt):
-            return type("Message", (), {"content": "Violence." if "칼" in prompt else "safe"})
-
-    monkeypatch.setattr("chains.models.load.load_model", lambda name: Model())
-    flags = moderation.moderator("judge")
-    assert (flags("칼로 찌른다"), flags("공을 찬다")) == (["violence"], [])
-
-
 def test_a_price_without_tokens_is_refused(tmp_path, capsys):
     file = tmp_path / "d.jsonl"
     file.write_text("{}\n")

@@ -1,8 +1,12 @@
 """data chat, dedupe, mix, sample, stats and head at the terminal."""
 
 import json
+import re
+from pathlib import Path
 
 from apps.cli import main
+from apps.cli.data.reasons import KO
+from tests import tiny
 
 
 def save(path, rows):
@@ -43,3 +47,27 @@ def test_dedupe_mix_sample_stats_and_head(tmp_path, capsys):
     assert "20 rows" in said and "10 different rows, 1 different prompts" in said
     code, said = call(capsys, "head", b, "--n", "2", "--json")
     assert [row["prompt"] for row in json.loads(said)] == ["b0", "b1"]
+
+
+def test_a_korean_user_reads_korean_titles_and_reasons(tmp_path, capsys):
+    file = tiny.write(tmp_path / "d.jsonl", [tiny.chat(f"q{n}", "a") for n in range(4)])
+    assert main(["data", "stats", file, "--lang", "ko"]) == 0
+    assert "키\t행" in (said := capsys.readouterr().out) and "역할\t메시지\t글자" in said
+    assert main(["data", "split", file, "--fractions", "0.5,0.5", "--lang", "ko"]) == 0
+    assert capsys.readouterr().out.startswith("파일\t행\n")
+    command = ["data", "rank", file, "--k", "4", "--model", "fake:x|y|x|x|x|x|x|x|x|x|x|x|x", "--lang", "ko"]
+    assert main([*command, "--out", str(tmp_path / "r.jsonl")]) == 0
+    assert "서로 다른 답이 둘보다 적음" in capsys.readouterr().out
+
+
+def test_every_reason_that_a_maker_gives_has_korean_words():
+    makers = (Path(__file__).parents[2] / "tuning" / "generate").glob("*.py")
+    source = "".join(path.read_text() for path in makers if path.name != "journal.py")
+    said = re.findall(r'(?:return|problem =|dropped\[|"dropped":|made\.dropped\[) ?"([a-zA-Z ]+)"', source)
+    assert len(set(said)) > 12 and set(said) - {"ko", "en"} <= KO.keys()
+
+
+def test_where_rows_are_from_is_one_word_of_advice_and_no_warning_a_row(tmp_path, capsys):
+    rows = [{**tiny.chat(f"question {n}?", f"answer {n}"), "metadata": {"source": "a.md"}} for n in range(60)]
+    assert main(["data", "check", tiny.write(tmp_path / "d.jsonl", rows), "--no-near", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"] == {"metadata": 1}

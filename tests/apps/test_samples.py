@@ -11,7 +11,9 @@ from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import Field
 
+from apps.cli import main
 from apps.samples import LANGUAGES, SAMPLES, answer_json, find, movies, perfect_day, superhero, translate
+from apps.samples.hobanne import app as hobanne
 from chains import ModelError, UsageError, runs
 from chains.models import registry
 
@@ -219,3 +221,37 @@ def test_superhero_tunes_the_model_and_asks_the_tuned_one(home, tmp_path):
     assert runs.recent()[0].model == result["model"]
     losses = [float(line.split()[-1]) for line in lines if "loss" in line]
     assert len(losses) >= 4 and losses[-1] < losses[0]
+
+
+def test_data_chat_writes_the_rows_that_superhero_is_tuned_on(home, tmp_path):
+    run("superhero", "fake:x", {"train": "no"})
+    assert main(["data", "chat", str(superhero.TABLE), "--out", str(tmp_path / "heroes.jsonl")]) == 0
+    assert (tmp_path / "heroes.jsonl").read_bytes() == (home / "samples" / "superhero.jsonl").read_bytes()
+
+
+def test_data_chat_and_split_write_the_rows_that_hobanne_is_tuned_on(home, tmp_path):
+    assert hobanne.training_rows() == home / "samples" / "hobanne.train.jsonl"
+    file = tmp_path / "hobanne.jsonl"
+    assert main(["data", "chat", str(hobanne.DATA / "qa.csv"), "--out", str(file)]) == 0
+    assert main(["data", "split", str(file), "--fractions", "0.8,0.2"]) == 0
+    for name, rows in (("hobanne.jsonl", 864), ("hobanne.train.jsonl", 692), ("hobanne.test.jsonl", 172)):
+        made = (tmp_path / name).read_bytes()
+        assert made == (home / "samples" / name).read_bytes() and made.count(b"\n") == rows
+
+
+def test_data_prepare_finds_the_arrow_of_the_superheroes_table(tmp_path, capsys):
+    table = tmp_path / "heroes.csv"
+    table.write_bytes(superhero.TABLE.read_bytes())
+    assert main(["data", "prepare", str(table), "--yes", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    rows = [json.loads(line) for line in (tmp_path / "heroes_prepared.jsonl").read_text().splitlines()]
+    assert report["separator"] == " ->" and report["rows"] == [len(rows)]
+    assert all(row["prompt"].endswith(" ->") and row["completion"].startswith(" ") for row in rows)
+
+
+def test_hobanne_quotes_the_rulebook_and_says_whether_it_was_trained_on_the_question():
+    result, lines = run("hobanne", "fake:상대 공입니다.", {"train": "no"}, "ko")
+    assert result["answer"] == "상대 공입니다." and result["citations"][0]["source"] == "rulebook.ko.md"
+    assert result["in_training_data"] is False and lines[0].startswith("학습하지 않은 질문입니다")
+    learned = json.loads(hobanne.training_rows().read_text(encoding="utf-8").splitlines()[0])["messages"][0]["content"]
+    assert run("hobanne", "fake:x", {"question": learned, "train": "no"})[0]["in_training_data"] is True

@@ -5,26 +5,33 @@ python -m tests.bench.check --gigabytes 0.1 --model FOLDER      # with tokens
 """
 
 import argparse
+import contextlib
 import json
+import os
+import pty
 import random
+import re
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 CODE = """
 import json, resource, sys, time
-from tuning import formats
+from apps.cli import main
 start = time.monotonic()
-report = formats.check(sys.argv[1], formats.Asked(model=sys.argv[2] or None))
+status = main(["data", "check", *sys.argv[1:], "--json"])
 used = resource.getrusage(resource.RUSAGE_SELF)
 peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 heavy = [name for name in ("torch", "transformers", "pandas") if name in sys.modules]
-print(json.dumps({"rows": report.rows, "counts": report.counts, "seconds": round(time.monotonic() - start, 1),
-                  "cpu_seconds": round(used.ru_utime + used.ru_stime, 1), "peak_mb": peak // 1024, "heavy": heavy}))
+print(json.dumps({"status": status, "seconds": round(time.monotonic() - start, 1), "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
+                  "peak_mb": peak // 1024, "heavy": heavy}))
 """
+_FRAME = re.compile(rb"\d+/\d+")
 
 
 def make(path: Path, size: int, every: int = 500) -> int:
@@ -45,6 +52,30 @@ def make(path: Path, size: int, every: int = 500) -> int:
     return repeated
 
 
+def checked(words: list[str]) -> dict[str, Any]:
+    """Run the command with a terminal for its bar; return its report, what it took, and the different states of the bar that were drawn."""
+    terminal, end = pty.openpty()
+    drawn: list[bytes] = []
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):  # the terminal is gone when the command has ended
+            while piece := os.read(terminal, 65536):
+                drawn.append(piece)
+
+    threading.Thread(target=watch, daemon=True).start()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *words], stdout=subprocess.PIPE, stderr=end, text=True, env=environment
+    )
+    os.close(end)
+    if done.returncode:
+        sys.exit(b"".join(drawn)[-2000:].decode(errors="replace"))
+    report, took = map(json.loads, done.stdout.splitlines())
+    numbers = report["summary"]["tokens"] or {}
+    return {"rows": report["rows"], "counts": report["counts"], "tokens": numbers.get("total"), **took,
+            "bar": len(set(_FRAME.findall(b"".join(drawn))))}  # fmt: skip
+
+
 def main() -> None:
     """Make the file, check it in a process of its own, print what that took."""
     options = argparse.ArgumentParser(description=__doc__)
@@ -55,10 +86,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="chaintune-bench-") as folder:
         path = Path(folder) / "large.jsonl"
         repeated = make(path, int(asked.gigabytes * 1e9))
-        done = subprocess.run([sys.executable, "-c", CODE, str(path), asked.model], capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(done.stderr[-2000:])
-        found = {"bench": "check", "bytes": path.stat().st_size, "repeated": repeated, **json.loads(done.stdout)}
+        found = {"bench": "check", "bytes": path.stat().st_size, "repeated": repeated}
+        found |= checked([str(path), *(["--model", asked.model] if asked.model else [])])
     if found["counts"].get("duplicate") != repeated:
         sys.exit(f"{repeated} rows stand twice, and {found['counts'].get('duplicate')} were found")
     print(json.dumps(found) if asked.json else "\n".join(f"{key}: {value}" for key, value in found.items()))

@@ -9,11 +9,14 @@ import argparse
 import json
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from chains.errors import ChaintuneError
 from tuning import formats
+from tuning.data.check import row_key
+from tuning.data.containers import Options, Rows
 
 COUNTERPART = {"openai-chat": "sharegpt", "alpaca": "openai-chat", "sharegpt": "openai-chat", "table": "openai-chat", "hh-rlhf": "openai-preference",
                "trl-prompt-only-text": "openai-reinforcement", "text": "text"}  # fmt: skip
@@ -62,11 +65,19 @@ def there_and_back(path: Path, shape: str, named: tuple[Any, Any, Any], work: Pa
     middle = work / ("middle.json" if to in (None, "text") else "middle.jsonl")
     try:
         done = formats.convert(path, middle, to, question=question, answer=answer, columns=columns)
-        formats.convert(middle, work / "back.jsonl", shape if to else None) if question is None else None
+        formats.convert(middle, work / "back.jsonl", shape if to else None)
     except ChaintuneError as error:
         return f"refused: {str(error).replace(str(path), 'it')}"
+    if question is None and (found := equal_rows(path, work / "back.jsonl", columns)) != done.same:
+        return f"WRONG: {done.same:,} rows were said to come back, and {found:,} did"
     lost = "" if done.lossless else f"; {'; '.join(done.words())}"
     return f"as {done.shape}: {done.same:,} of {done.rows:,} rows the same{lost}"
+
+
+def equal_rows(path: Path, back: Path, columns: tuple[str, ...]) -> int:
+    """Return how many rows of `path` stand in `back` as they were, counted from the files."""
+    left = Counter(row_key(record.row) for record in Rows(path, Options(columns)) if record.row is not None)
+    return sum((left & Counter(row_key(row) for _, row in formats.read(back))).values())
 
 
 def main() -> None:

@@ -189,7 +189,7 @@ def test_personal_data_and_secrets_are_not_shown_again(tmp_path):
 def test_every_rule_has_a_test_and_words_in_both_languages():
     elsewhere = {"file-empty", "too-few-rows", "some-rows", "mixed-formats", "unknown-format", "file-size", "bom", "crlf", "too-long-line",
                  "role-train", "too-long", "template-refuses", "prefix-unstable", "eos-unlearned", "tokens-unlearned", "flagged", "duplicate",
-                 "near-duplicate", "conflict", "leak", "leak-prompt"}  # fmt: skip
+                 "near-duplicate", "conflict", "leak", "leak-prompt", "metadata"}  # fmt: skip
     assert {case[0] for case in CASES} | elsewhere == set(RULES)
     assert set(WORDS["en"]) == set(WORDS["ko"]) == set(RULES)
     for rule in RULES:

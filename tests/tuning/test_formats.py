@@ -7,6 +7,7 @@ import pytest
 from chains.errors import UsageError
 from tests import tiny
 from tuning import formats
+from tuning.conversations import chat_rows
 
 GOOD = tiny.chat("what?", "that.")
 RANKED = tiny.ranking("what?", ["that.", "this.", "those."], [1, 2, 2])
@@ -187,14 +188,14 @@ def test_a_table_becomes_chat_rows(tmp_path):
     path.write_bytes(
         '\ufeff질문,번호,답변\r\n"몇 명, 뛰나요?",1,"여섯 ""명""\r\n입니다"\r\n 둘째\u2028줄 ,2,네\r\n'.encode()
     )
-    rows = formats.from_table(path, "질문", "답변", system="짧게")
+    rows = chat_rows(path, "질문", "답변", system="짧게")
     assert rows == [
         chat_of(message("system", "짧게"), *tiny.chat("몇 명, 뛰나요?", '여섯 "명"\n입니다')["messages"]),
         chat_of(message("system", "짧게"), *tiny.chat("둘째\u2028줄", "네")["messages"]),
     ]
     tabbed = tmp_path / "t.tsv"
     tabbed.write_text("question\tanswer\na, b\tc\n")
-    assert formats.from_table(tabbed) == [tiny.chat("a, b", "c")]
+    assert chat_rows(tabbed) == [tiny.chat("a, b", "c")]
 
 
 @pytest.mark.parametrize(
@@ -202,12 +203,16 @@ def test_a_table_becomes_chat_rows(tmp_path):
     [
         (
             b"question,anwser\na,b\n",
-            "{path}: no column 'answer'; the header has 'question', 'anwser'; did you mean 'anwser'?",
+            "{path}: which column holds the answers is not clear; the header has 'question', 'anwser'; name it with --answer-column; did you mean 'anwser'?",
         ),
-        (b"", "{path}: no column 'question'; the header has nothing"),
-        (b"question,answer\n", "{path} has a header and no rows; add questions and answers"),
+        (b"", "{path} holds no rows; give a header, and questions and answers under it"),
+        (b"question,answer\n", "{path} holds no rows; give a header, and questions and answers under it"),
         (b"question,answer\na,b\nc,\n", "{path}:3: column 'answer' is empty; fill it in or remove the row"),
         (b"question,answer\na,b\nc\n", "{path}:3: column 'answer' is empty; fill it in or remove the row"),
+        (
+            b'question,answer\na,"b\nc"\n"d\ne",\n',  # rows of two lines: the place is where the row begins
+            "{path}:4: column 'answer' is empty; fill it in or remove the row",
+        ),
         (
             b"question,answer\na,yes, of course\n",
             "{path}:2: the row has more cells than the header; put a cell that holds ',' in double quotes",
@@ -222,49 +227,15 @@ def test_a_table_becomes_chat_rows(tmp_path):
 def test_a_bad_table_is_refused(tmp_path, raw, sentence):
     path = tmp_path / "t.csv"
     path.write_bytes(raw)
-    assert error_of(formats.from_table, path) == sentence.format(path=path)
+    assert error_of(chat_rows, path) == sentence.format(path=path)
 
 
 def test_a_table_that_is_not_there_is_named(tmp_path):
     path = tmp_path / "t.csv"
-    assert error_of(formats.from_table, path).startswith(f"cannot read {path}: No such file or directory; ")
+    assert error_of(chat_rows, path).startswith(f"cannot read {path}: No such file or directory; ")
 
 
 def test_empty_cells_beyond_the_header_are_nothing(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("question,answer\na,b,,\n")
-    assert formats.from_table(path) == [tiny.chat("a", "b")]
-
-
-def test_a_split_keeps_a_prompt_in_one_part():
-    rows = [tiny.chat(f"q{n % 30}" + " " * (n // 30), f"a{n}") for n in range(90)]  # spacing makes no other prompt
-    parts = formats.split(rows, [0.6, 0.3, 0.1], seed=4)
-    assert sorted(row["messages"][1]["content"] for part in parts for row in part) == sorted(f"a{n}" for n in range(90))
-    asked = [{row["messages"][0]["content"].strip() for row in part} for part in parts]
-    assert not (asked[0] & asked[1] or asked[0] & asked[2] or asked[1] & asked[2])
-    assert [len(part) for part in parts] == [54, 27, 9]
-
-
-def test_a_split_is_the_seeds():
-    rows = [tiny.chat(f"q{n}", "a") for n in range(40)]
-    assert formats.split(rows, [0.5, 0.5], seed=1) == formats.split(rows, [0.5, 0.5], seed=1)
-    assert formats.split(rows, [0.5, 0.5], seed=1) != formats.split(rows, [0.5, 0.5], seed=2)
-
-
-def test_rankings_of_a_prompt_stay_with_its_demonstration():
-    rows = [tiny.chat("what?", "x"), RANKED, *[tiny.chat(f"q{n}", "a") for n in range(8)]]
-    parts = formats.split(rows, [0.5, 0.5])
-    assert any(rows[0] in part and RANKED in part for part in parts)
-
-
-def test_no_part_of_a_small_split_is_empty():
-    rows = [tiny.chat(f"q{n}", "a") for n in range(5)]
-    assert [len(part) for part in formats.split(rows, [0.8, 0.1, 0.1])] == [3, 1, 1]
-    with pytest.raises(UsageError, match="2 different prompts cannot fill 3 parts; add rows, or ask for fewer parts"):
-        formats.split(rows[:2], [0.8, 0.1, 0.1])
-
-
-@pytest.mark.parametrize("fractions", [[], [0.5, 0.4], [1.2, -0.2], [1.0, 0.0], [float("nan"), 1.0]])
-def test_fractions_that_do_not_fill_the_whole_are_refused(fractions):
-    with pytest.raises(UsageError, match="give positive numbers that add up to 1"):
-        formats.split([GOOD, RANKED], fractions)
+    assert chat_rows(path) == [tiny.chat("a", "b")]

@@ -196,7 +196,6 @@ def test_a_ranking_with_a_tie_becomes_its_pairs_and_says_so(tmp_path):
         (TOOL_CHAT, "alpaca", "tools"),
         ({**TOOL_CHAT, "parallel_tool_calls": False}, "sharegpt", "parallel"),
         ({"messages": [user([{"type": "image_url", "image_url": {"url": "x"}}, {"type": "text", "text": "a"}]), bot("b")]}, "alpaca", "parts"),
-        ({"messages": [user([{"type": "text", "value": "no text key"}]), bot("b")]}, "sharegpt", "parts"),
         ({"question": "a", "answer": "b", "id": "7"}, "openai-chat", "extra"),
         (ROWS["rankings"], "openai-chat", "answers"),
         (ROWS["openai-chat"], "trl-prompt-only", "answer"),
@@ -215,6 +214,17 @@ def test_a_loss_is_said_and_is_true(tmp_path, row, want, loss):
     done = formats.convert(source, tmp_path / ("b.txt" if loss == "paragraphs" else "b.jsonl"), want)
     assert loss in done.losses and not done.lossless and done.same == 0
     assert all(done.words(language) for language in ("en", "ko"))
+
+
+@pytest.mark.parametrize(
+    "part", [{"type": "text", "value": "hidden"}, {"type": "reasoning", "text": "hidden"}, "hidden"]
+)
+def test_a_part_whose_text_is_not_found_stops_a_conversion_and_is_not_lost(part, tmp_path):
+    row = {"messages": [user([{"type": "text", "text": "a"}, part]), bot("b")]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    with pytest.raises(UsageError, match=r"a\.jsonl:1: messages\[0\]\.content\[1\]: is a part of type"):
+        formats.convert(tmp_path / "a.jsonl", tmp_path / "b.jsonl", "sharegpt")
+    assert not (tmp_path / "b.jsonl").exists()
 
 
 def test_what_would_have_to_be_made_up_is_refused(tmp_path):

@@ -33,6 +33,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
     max_leaves=12,
 )
+pytestmark = pytest.mark.timeout(max(300, EXAMPLES))  # a thorough run takes up to an hour
 LIMITS = settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 

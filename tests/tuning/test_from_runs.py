@@ -2,16 +2,24 @@
 
 import hashlib
 import json
+from types import SimpleNamespace
 
 import pytest
 from langchain_core.prompts import PromptTemplate
 
 from apps.cli import main
-from chains import LLMChain, load_model, runs
+from chains import BestOfN, LLMChain, SelfConsistency, load_model, runs
 from chains.errors import UsageError
+from tuning import from_runs
 from tuning.data.rules_text import text_problems
-from tuning.from_runs import collect
 from tuning.redaction import redact
+
+
+def collect(*arguments, **options):
+    """All that is made, by kind, and how it was counted."""
+    tally = from_runs.Tally()
+    made = list(from_runs.collect(*arguments, tally=tally, **options))
+    return SimpleNamespace(**{kind: [m for m in made if m.kind == kind] for kind in from_runs.KINDS}, twice=tally.twice)
 
 
 @pytest.fixture
@@ -92,6 +100,58 @@ def test_the_command_writes_rows_lineage_and_parts(asked, tmp_path, capsys):
     assert [hashlib.sha256(line).hexdigest() for line in lines] == [json.loads(line)["sha256"] for line in lineage]
     assert main(["data", "check", str(tmp_path / "liked.train.jsonl")]) in (0, 1)
     assert "personal" not in capsys.readouterr().out
+
+
+@pytest.fixture
+def voted():
+    """A vote of five between two answers, and the best of three by length."""
+    chain = LLMChain(llm=load_model("fake:A|B|A|A|B"), prompt=PromptTemplate.from_template("{q}"))
+    SelfConsistency(chain, n=5).run("which? a@naver.com")
+    chain = LLMChain(llm=load_model("fake:xx|x|xxx"), prompt=PromptTemplate.from_template("{q}"))
+    BestOfN(chain, n=3, score=lambda answer: float(len(answer))).run("how long?")
+
+
+def test_what_votes_and_best_of_n_decided_becomes_rankings(voted):
+    vote, best = collect("up").rankings
+    assert vote.row == {
+        "input": {"messages": [{"role": "user", "content": "which? [EMAIL]"}]},
+        "outputs": [
+            {"messages": [{"role": "assistant", "content": text}], "rank": rank} for text, rank in (("A", 1), ("B", 2))
+        ],
+    }
+    assert [(o["messages"][0]["content"], o["rank"]) for o in best.row["outputs"]] == [("xx", 2), ("x", 3), ("xxx", 1)]
+    assert vote.lineage["why"] == "ranked by SelfConsistency" and vote.lineage["redacted"] == 1
+    assert vote.lineage["runs"] == [runs.recent(2)[1].id] and best.lineage["runs"] == [runs.recent(1)[0].id]
+    assert [len(rows) for rows in (collect("any").rankings, collect("down").rankings)] == [2, 0]
+
+
+def test_a_choice_that_a_person_rated_down_is_no_ranking(voted):
+    runs.feedback(runs.recent(1)[0].id, rating=-1)
+    assert [made.lineage["chain"] for made in collect().rankings] == ["SelfConsistency"]
+
+
+def test_the_command_writes_rankings_that_the_check_takes(voted, tmp_path, capsys):
+    out = tmp_path / "all.jsonl"
+    assert main(["data", "from-runs", "--feedback", "any", "--split", "0.5,0.5", "--out", str(out), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    files = {file["file"].rsplit("/", 1)[1]: file["rows"] for file in report["files"]}
+    assert (files["all.rankings.jsonl"], files["all.rankings.train.jsonl"], files["all.rankings.test.jsonl"]) == (
+        2,
+        1,
+        1,
+    )
+    main(["data", "check", str(tmp_path / "all.rankings.jsonl"), "--json"])
+    checked = json.loads(capsys.readouterr().out)
+    assert checked["format"] == "rankings" and {f["rule"] for f in checked["findings"]} == {"too-few-rows"}
+
+
+def test_runs_are_read_one_by_one(asked, monkeypatch):
+    for n in range(3):
+        runs.feedback(asked(f"q{n}", f"A{n}"), rating=1)
+    read, get = [], runs.get
+    monkeypatch.setattr(runs, "get", lambda id: read.append(id) or get(id))
+    first = next(from_runs.collect())
+    assert said(first.row) == "A0" and len(read) == 1
 
 
 @pytest.mark.parametrize(

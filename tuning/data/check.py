@@ -79,6 +79,8 @@ class _Work:
                 self.tell(record.line, ("unknown-format", "", {"keys": ", ".join(map(repr, list(record.row)[:8]))}))
             self._remember(record, None, bad=False)
             return
+        if "metadata" in record.row and self.kind.shape.strict and not self.counts["metadata"]:
+            self.tell(record.line, ("metadata", "metadata", {}))  # once for the file: makers put it into every row
         item, problems = row_problems(record.row, self.kind.shape)
         for problem in problems:
             self.tell(record.line, problem)

@@ -3,7 +3,8 @@
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -11,8 +12,18 @@ from chains.errors import UsageError
 
 LINE_LIMIT = 10 * 2**20
 CHUNK = 2**18
+FREE, MOST_TIMES = 16 * 2**20, 400
+"""What is packed may unpack to FREE bytes, and beyond that to MOST_TIMES its size: ten times is usual, a hundred where rows share a long text."""
 _MARK = re.compile(rb'["\[\]{},]')
 _STRING = re.compile(rb'(?:[^"\\]+|\\.)*', re.DOTALL)
+
+
+def refuse_swollen(path: Path, unpacked: int, packed: int, times: int = MOST_TIMES) -> None:
+    """Raise UsageError where `packed` bytes of a file have become so many that it is no data but a bomb."""
+    if unpacked > FREE and unpacked > times * packed:
+        raise UsageError(
+            f"{path} unpacks to more than {times:,} times its size, {unpacked // 2**20} MB so far; is it data? Unpack it and look"
+        )
 
 
 class Source:
@@ -25,9 +36,10 @@ class Source:
             self._raw: BinaryIO = path.open("rb")
         except OSError as error:
             raise UsageError(f"cannot read {path}: {error.strerror}; give the path of an existing file") from error
-        packed = path.suffix == ".gz"
-        self.file = cast(BinaryIO, gzip.GzipFile(fileobj=self._raw)) if packed else self._raw
+        self._packed = path.suffix == ".gz"
+        self.file = cast(BinaryIO, gzip.GzipFile(fileobj=self._raw)) if self._packed else self._raw
         self.bom = False
+        self._unpacked = 0
 
     @property
     def done(self) -> int:
@@ -36,32 +48,42 @@ class Source:
 
     def read(self, size: int) -> bytes:
         """Return up to `size` bytes, unpacked."""
-        return self._safely(lambda: self.file.read(size))
+        with self._sentences():
+            found = self.file.read(size)
+        self._count(len(found))
+        return found
 
     def lines(self, limit: int = LINE_LIMIT) -> Iterator[tuple[int, bytes | None]]:
         """Yield (line number, bytes with their line end); None for a line longer than `limit`. A byte order mark is taken off."""
         number = 0
-        while True:
-            raw = self._safely(lambda: self.file.readline(limit + 1))
-            if not raw:
-                return
-            number += 1
-            if number == 1 and raw.startswith(b"\xef\xbb\xbf"):
-                self.bom, raw = True, raw[3:]
-            if len(raw) <= limit:
-                yield number, raw
-                continue
-            while raw and not raw.endswith(b"\n"):
-                raw = self._safely(lambda: self.file.readline(CHUNK))
-            yield number, None
+        with self._sentences():
+            while raw := self.file.readline(limit + 1):
+                number += 1
+                self._count(len(raw))
+                if number == 1 and raw.startswith(b"\xef\xbb\xbf"):
+                    self.bom, raw = True, raw[3:]
+                if len(raw) <= limit:
+                    yield number, raw
+                    continue
+                while raw and not raw.endswith(b"\n"):
+                    raw = self.file.readline(CHUNK)
+                    self._count(len(raw))
+                yield number, None
 
     def close(self) -> None:
         """Close the file."""
         self._raw.close()
 
-    def _safely(self, read: Callable[[], bytes]) -> bytes:
+    def _count(self, size: int) -> None:
+        self._unpacked += size
+        if self._unpacked > FREE and self._packed:
+            refuse_swollen(self.path, self._unpacked, self.done)
+
+    @contextmanager
+    def _sentences(self) -> Iterator[None]:
+        """Turn what goes wrong in reading into one sentence."""
         try:
-            return read()
+            yield
         except (OSError, EOFError, zlib.error) as error:
             what = getattr(error, "strerror", None) or str(error)
             raise UsageError(f"cannot read {self.path}: {what}; get or make the file again") from error

@@ -4,15 +4,20 @@ The endpoint is taken where the name says so (`openai:omni-moderation-latest`, o
 in OPENAI_BASE_URL); every other name is a chat model that is asked for the category of a text.
 """
 
+import os
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chains.errors import ModelError
+from chains.errors import ModelError, UsageError
 from tuning.data.report import Moderator
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 CATEGORIES = ("harassment", "hate", "illicit", "self-harm", "sexual", "violence")
 MOST = 8000
-"""Characters of a row that are shown to the model."""
+"""Characters that are shown to the model at once; a longer row is shown piece by piece, and flagged where any piece is."""
+TIMEOUT_S = 60
 _QUESTION = (
     "You check training data. Answer with one word: the category that the text below belongs to, out of "
     f"{', '.join(CATEGORIES)}; or 'safe' where it belongs to none.\n\nText:\n{{text}}\n\nCategory:"
@@ -27,18 +32,42 @@ def moderator(name: str) -> Moderator:
 
 
 def _endpoint(model: str) -> Moderator:
-    from openai import OpenAI
+    import openai
 
-    client = OpenAI()
+    client = _client(model)
 
     def flags(text: str) -> list[str]:
-        found: Any = client.moderations.create(model=model, input=text[:MOST]).results[0]
-        if not found.flagged:
-            return []
-        categories = found.categories.model_dump(by_alias=True)
-        return [category for category, flagged in categories.items() if flagged] or ["flagged"]
+        try:
+            results: list[Any] = client.moderations.create(model=model, input=_pieces(text)).results
+        except openai.APIStatusError as error:
+            raise ModelError(
+                f"the moderation endpoint at {client.base_url} refuses {model!r}: {error.message}"
+            ) from error
+        except openai.OpenAIError as error:
+            raise ModelError(
+                f"the moderation endpoint at {client.base_url} does not answer ({error}); start it, or correct OPENAI_BASE_URL"
+            ) from error
+        return list(dict.fromkeys(category for found in results if found.flagged for category in _categories(found)))
 
     return flags
+
+
+def _client(model: str) -> "OpenAI":
+    from openai import OpenAI
+
+    key = os.environ.get("OPENAI_API_KEY")
+    if not key and not os.environ.get("OPENAI_BASE_URL"):
+        raise UsageError(f"'openai:{model}' needs a server: set OPENAI_BASE_URL, or OPENAI_API_KEY for OpenAI's own")
+    return OpenAI(api_key=key or "none", timeout=TIMEOUT_S)
+
+
+def _categories(found: Any) -> list[str]:
+    named = [category for category, flagged in found.categories.model_dump(by_alias=True).items() if flagged]
+    return named or ["flagged"]
+
+
+def _pieces(text: str) -> list[str]:
+    return [text[start : start + MOST] for start in range(0, max(len(text), 1), MOST)]
 
 
 def _asked(name: str) -> Moderator:
@@ -47,8 +76,8 @@ def _asked(name: str) -> Moderator:
     model = load_model(name)
 
     def flags(text: str) -> list[str]:
-        answer = str(model.invoke(_QUESTION.format(text=text[:MOST])).content)
-        return judged(answer, name)
+        answers = model.batch([_QUESTION.format(text=piece) for piece in _pieces(text)])
+        return list(dict.fromkeys(category for answer in answers for category in judged(str(answer.content), name)))
 
     return flags
 

@@ -1,13 +1,9 @@
-"""Rows that are trained on, read and checked at once; rows made of texts; and fair parts of them."""
+"""Rows that are trained on, read and checked at once; and rows made of texts."""
 
-import csv
-import io
-import json
-import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from chains.errors import UsageError, nearest
+from chains.errors import UsageError
 from tuning.data.containers import Rows
 from tuning.data.findings import Finding, Row
 from tuning.data.write import writing
@@ -96,93 +92,3 @@ def ranking_row(prompt: Sequence[Row], answers: Sequence[str], ranks: Sequence[i
         {"messages": [{"role": "assistant", "content": a}], "rank": r} for a, r in zip(answers, ranks, strict=True)
     ]
     return {"input": {"messages": list(prompt)}, "outputs": outputs}
-
-
-def from_table(
-    path: str | Path, question: str = "question", answer: str = "answer", system: str | None = None
-) -> list[Row]:
-    """Return a chat row for each row of a CSV or TSV file with a header.
-
-    Raises UsageError where a named column is missing (the near ones named), a cell is empty, or the file is not UTF-8.
-    """
-    rows = []
-    for line, cells in read_table(path, (question, answer)):
-        for column in (question, answer):
-            if not (cells[column] or "").strip():
-                raise UsageError(f"{path}:{line}: column {column!r} is empty; fill it in or remove the row")
-        rows.append(chat_row(cells[question].strip(), cells[answer].strip(), system))
-    if not rows:
-        raise UsageError(f"{path} has a header and no rows; add questions and answers")
-    return rows
-
-
-def read_table(path: str | Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """Return (line number, cells by column) of a CSV or TSV file.
-
-    Raises UsageError where one of `columns` is missing, or where a row has more cells than the header.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 (byte {error.start}); save the table as UTF-8 and try again") from error
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}; give the path of an existing table") from error
-    separator = "\t" if str(path).endswith(".tsv") else ","
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    try:
-        rows = [(reader.line_num, cells) for cells in reader]
-    except csv.Error as error:
-        raise UsageError(
-            f"{path}:{reader.line_num + 1}: the table cannot be read ({error}); save it as CSV again"
-        ) from error
-    header = list(reader.fieldnames or [])
-    for column in columns:
-        if column not in header:
-            raise UsageError(
-                f"{path}: no column {column!r}; the header has {', '.join(map(repr, header)) or 'nothing'}{nearest(column, header)}"
-            )
-    for line, cells in rows:
-        if any(cells.pop(None, [])):  # what is beyond the header, if anything
-            raise UsageError(
-                f"{path}:{line}: the row has more cells than the header; put a cell that holds {separator!r} in double quotes"
-            )
-    return rows
-
-
-def split(rows: Sequence[Row], fractions: Sequence[float], seed: int = 0) -> list[list[Row]]:
-    """Return `rows` shuffled by `seed` and cut into parts of the given fractions; rows with the same prompt stay in one part.
-
-    No part is empty. Raises UsageError unless the fractions are positive and add up to 1, and there is a prompt for each part.
-    """
-    if not fractions or not min(fractions) > 0 or not abs(sum(fractions) - 1) <= 1e-6:
-        raise UsageError(f"fractions {list(fractions)} cannot split the rows; give positive numbers that add up to 1")
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(prompt_key(row), []).append(row)
-    if len(groups) < len(fractions):
-        raise UsageError(
-            f"{len(groups)} different prompts cannot fill {len(fractions)} parts; add rows, or ask for fewer parts"
-        )
-    keys = list(groups)
-    random.Random(seed).shuffle(keys)
-    parts: list[list[Row]] = [[] for _ in fractions]
-    bounds = [sum(fractions[: i + 1]) * len(rows) for i in range(len(fractions))]
-    placed = 0
-    for number, key in enumerate(keys):
-        part = next((i for i, bound in enumerate(bounds) if placed < bound - 1e-9), len(parts) - 1)
-        empty = [i for i, rows_there in enumerate(parts) if not rows_there]
-        if len(empty) == len(keys) - number:  # the last prompts fill what would stay empty
-            part = empty[0]
-        parts[part] += groups[key]
-        placed += len(groups[key])
-    return parts
-
-
-def prompt_key(row: Row) -> str:
-    """Return a text that is equal for rows with the same prompt; a row of another form is a prompt of its own."""
-    try:
-        messages = row.get("input", row)["messages"]
-        prompt = messages[:-1] if messages[-1]["role"] == "assistant" else messages
-        return json.dumps([[m["role"], " ".join(m["content"].split())] for m in prompt], ensure_ascii=False)
-    except (KeyError, IndexError, TypeError, AttributeError):
-        return json.dumps(row, ensure_ascii=False, sort_keys=True)

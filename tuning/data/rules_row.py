@@ -24,7 +24,7 @@ def row_problems(row: Row, shape: Shape) -> tuple[Item | None, list[Problem]]:
         return None, misfit.problems
     found = list(_item_problems(item, shape))
     if shape.strict and shape.keys:
-        found += [("key-unknown", "", {"key": key}) for key in row.keys() - shape.keys]
+        found += [("key-unknown", "", {"key": key}) for key in row.keys() - shape.keys - {"metadata"}]
     fatal = {"message-type", "role-unknown"}
     return (None if any(rule in fatal for rule, _, _ in found) else item), found
 

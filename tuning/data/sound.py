@@ -7,6 +7,9 @@ from tuning.data.item import Item, Misfit
 from tuning.data.parse import Problem
 from tuning.data.rules_messages import ROLES
 
+WITHOUT_TEXT = ("image_url", "input_audio", "file", "refusal")
+"""OpenAI's parts of a message besides text."""
+
 
 def assert_sound(item: Item) -> None:
     """Raise Misfit at the first thing that keeps the item from being turned into another format."""
@@ -34,14 +37,27 @@ def _message(message: Any, place: str) -> Iterator[Problem]:
         yield "role-unknown", f"{place}.role", {"role": repr(message.get("role"))}
     elif not _is_content(message.get("content")):
         yield "content-empty", f"{place}.content", {}
+    elif isinstance(message.get("content"), list) and (bad := _bad_part(message["content"])) is not None:
+        found = message["content"][bad]
+        kind = found.get("type") if isinstance(found, dict) else type(found).__name__
+        yield "content-part", f"{place}.content[{bad}]", {"found": repr(kind)}
     elif not _are_calls(message.get("tool_calls") or []) or not isinstance(message.get("function_call", {}), dict):
         yield "call-invalid", f"{place}.tool_calls", {}
 
 
 def _is_content(content: Any) -> bool:
-    if isinstance(content, list):
-        return all(isinstance(part, dict) for part in content)
-    return content is None or isinstance(content, str)
+    return content is None or isinstance(content, str | list)
+
+
+def _bad_part(parts: list[Any]) -> int | None:
+    return next((number for number, part in enumerate(parts) if not _is_part(part)), None)
+
+
+def _is_part(part: Any) -> bool:
+    """True for a part of a message whose text is found, or that is known to have none: any other might hold text that would be lost."""
+    if not isinstance(part, dict):
+        return False
+    return isinstance(part.get("text"), str) if part.get("type") == "text" else part.get("type") in WITHOUT_TEXT
 
 
 def _are_calls(calls: Any) -> bool:

@@ -14,17 +14,21 @@ from typing import Any
 
 from chains.errors import UsageError
 from tuning.data.findings import Row
-from tuning.data.lines import Source
+from tuning.data.lines import LINE_LIMIT, MOST_TIMES, Source, refuse_swollen
 
 SAMPLE = 2**22
 MOST_UNPACKED = 200 * 2**20
+LITTLE, MOST_PACKED = 20 * 2**20, 100
+"""A packed sheet may be MOST_PACKED times its size where it is more than LITTLE; Excel's own are about ten times."""
+MOST_SHARED = 10_000
+"""How many times its size a Parquet file's rows may be: a text that all rows share stands in it once."""
 NESTED = ("messages", "conversations", "prompt", "completion", "completions", "labels", "chosen", "rejected", "input", "outputs",
           "preferred_output", "non_preferred_output", "tools", "functions", "history", "reference", "item")  # fmt: skip
 """The columns whose cells may hold JSON."""
 
 
 def delimited(source: Source, kind: str, columns: Sequence[str], limit: int) -> Iterator[tuple[int, Row]]:
-    """Yield (line number, cells by column) of a CSV or TSV file; `columns` names them where the file has no header.
+    """Yield (the line a row begins in, cells by column) of a CSV or TSV file; `columns` names them where the file has no header.
 
     Raises UsageError where a row has more cells than the header, or the file is not UTF-8 or not well quoted.
     """
@@ -34,8 +38,10 @@ def delimited(source: Source, kind: str, columns: Sequence[str], limit: int) -> 
     quoting = _quoting(path, separator)
     reader = csv.reader(text, delimiter=separator, strict=True, quoting=quoting)  # type: ignore[arg-type]
     header = list(columns)
+    end = 0
     try:
         for cells in reader:
+            line, end = end + 1, reader.line_num
             if not cells:
                 continue
             if not header:
@@ -43,14 +49,12 @@ def delimited(source: Source, kind: str, columns: Sequence[str], limit: int) -> 
                 continue
             if any(cells[len(header) :]):
                 raise UsageError(
-                    f"{path}:{reader.line_num}: the row has more cells than the header; put a cell that holds {separator!r} in double quotes"
+                    f"{path}:{line}: the row has more cells than the header; put a cell that holds {separator!r} in double quotes"
                 )
             row = dict(zip(header, cells + [""] * (len(header) - len(cells)), strict=False))
-            yield reader.line_num, {name: nested(name, cell) for name, cell in row.items()}
+            yield line, {name: nested(name, cell) for name, cell in row.items()}
     except csv.Error as error:
-        raise UsageError(
-            f"{path}:{reader.line_num + 1}: the table cannot be read ({error}); save it as CSV again"
-        ) from error
+        raise UsageError(f"{path}:{end + 1}: the table cannot be read ({error}); save it as CSV again") from error
 
 
 class _Text:
@@ -153,26 +157,63 @@ def refuse_bomb(path: Path) -> None:
             total = sum(item.file_size for item in packed.infolist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise UsageError(f"{path} cannot be read as XLSX ({error}); save it again") from error
-    if total > MOST_UNPACKED:
+    if total > MOST_UNPACKED or (total > LITTLE and total > MOST_PACKED * path.stat().st_size):
         raise UsageError(f"{path} unpacks to {total // 2**20} MB; save the sheet as CSV, which is read piece by piece")
 
 
 def parquet(path: Path) -> Iterator[tuple[int, Row]]:
     """Yield (row number, cells by column) of a Parquet file; a key that is null is left out. Raises UsageError where it cannot be read."""
-    import pyarrow.parquet as pq
-
     try:
-        with pq.ParquetFile(path, memory_map=True) as file:
-            number = 0
-            for batch in file.iter_batches(batch_size=256):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, {n: _cell(n, v) for n, v in row.items() if v is not None}
+        for number, row in enumerate(_parquet_rows(path), 1):
+            yield number, {n: _cell(n, v) for n, v in row.items() if v is not None}
     except UsageError:
         raise
     except Exception as error:  # Arrow's errors are of many kinds, OSError and ValueError among them
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"{path} cannot be read as Parquet ({what}); write it again") from error
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows as Arrow gives them. A text that many rows share stays one until its row comes, so that it fills no memory."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    size, unpacked = path.stat().st_size, 0
+    with pq.ParquetFile(path, memory_map=True) as file:
+        _refuse_packed(path, file.metadata)
+        texts = [f.name for f in file.schema_arrow if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
+    with pq.ParquetFile(path, memory_map=True, read_dictionary=texts) as file:
+        for batch in file.iter_batches(batch_size=256):
+            longest = max((_longest(column) for column in batch.columns), default=0)
+            step = max(1, min(256, 2**24 // max(longest, 1)))
+            for start in range(0, batch.num_rows, step):
+                for row in batch.slice(start, step).to_pylist():
+                    unpacked += sum(len(value) for value in row.values() if isinstance(value, str))
+                    refuse_swollen(path, unpacked, size, MOST_SHARED)
+                    yield row
+
+
+def _longest(column: Any) -> int:
+    """Return the bytes of the longest text of a column that is kept by its different texts; of any other its bytes a row."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(column.type):
+        return int(pc.max(pc.binary_length(column.dictionary)).as_py() or 0)
+    return int(column.nbytes // max(1, len(column)))
+
+
+def _refuse_packed(path: Path, about: Any) -> None:
+    """Raise UsageError where a column of a Parquet file says that it unpacks to a bomb, or to values longer than a line may be."""
+    for group in range(about.num_row_groups):
+        for place in range(about.num_columns):
+            column = about.row_group(group).column(place)
+            large, packed = column.total_uncompressed_size, max(1, column.total_compressed_size)
+            swollen = large > MOST_UNPACKED and large > MOST_TIMES * packed
+            if swollen or large > LINE_LIMIT * max(1, column.num_values):
+                raise UsageError(
+                    f"{path}: the column {column.path_in_schema!r} unpacks to {large // 2**20} MB from {packed // 1024} KB; is it data?"
+                )
 
 
 def _cell(name: str, value: Any) -> Any:

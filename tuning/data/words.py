@@ -26,6 +26,7 @@ RULES: dict[str, str] = {
     "field-type": "error",
     "field-empty": "error",
     "key-unknown": "warning",
+    "metadata": "advice",
     # messages
     "messages-missing": "error",
     "message-type": "error",
@@ -89,7 +90,7 @@ RULES: dict[str, str] = {
 WORDS: dict[str, dict[str, tuple[str, str]]] = {
     "en": {
         "file-empty": ("there are no rows", "write one JSON object a line"),
-        "too-few-rows": ("{rows} rows are few", "hosted services refuse fewer than 10, and 50 to 100 show an effect well"),
+        "too-few-rows": ("{rows} rows are few", "hosted services refuse fewer than 10; training on this machine does not need as many, but 50 to 100 show an effect well"),
         "some-rows": ("{rows} rows are enough to start", "50 to 100 show an effect better"),
         "mixed-formats": ("the row is {found}, and the file is {format}", "put it into a file of its own"),
         "unknown-format": ("the rows are in no format that is known; their keys: {keys}", "name the columns with --question and --answer, or convert the file"),
@@ -109,6 +110,7 @@ WORDS: dict[str, dict[str, tuple[str, str]]] = {
         "field-missing": ("is missing", "expected {expected}"),
         "field-type": ("is of type {found}", "expected {expected}"),
         "field-empty": ("is empty", "fill it in, or remove the row"),
+        "metadata": ("rows say in `metadata` where they are from", "training here leaves it aside; take it out for a hosted service"),
         "key-unknown": ("this format has no key {key!r}", "remove it; hosted services refuse it"),
         "messages-missing": ("is missing or empty", 'expected {{"messages": [{{"role": "user", "content": "…"}}, …]}}'),
         "message-type": ("is no object", 'expected {{"role": …, "content": …}}'),
@@ -164,7 +166,7 @@ WORDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "ko": {
         "file-empty": ("행이 없습니다", "한 줄에 JSON 객체를 하나씩 쓰세요"),
-        "too-few-rows": ("{rows}행은 적습니다", "외부 서비스는 10행보다 적으면 거절합니다. 효과를 보려면 50~100행이 좋습니다"),
+        "too-few-rows": ("{rows}행은 적습니다", "외부 서비스는 10행보다 적으면 거절합니다. 이 컴퓨터에서 하는 학습에는 상관없지만 효과를 보려면 50~100행이 좋습니다"),
         "some-rows": ("{rows}행이면 시작할 수 있습니다", "50~100행이면 효과가 더 잘 보입니다"),
         "mixed-formats": ("이 행은 {found} 형식인데 파일은 {format} 형식입니다", "다른 파일로 옮기세요"),
         "unknown-format": ("알려진 형식이 아닙니다. 키: {keys}", "--question과 --answer로 열을 알려 주거나 파일을 변환하세요"),
@@ -184,6 +186,7 @@ WORDS: dict[str, dict[str, tuple[str, str]]] = {
         "field-missing": ("없습니다", "{expected}이(가) 있어야 합니다"),
         "field-type": ("자료형이 {found}입니다", "{expected}이어야 합니다"),
         "field-empty": ("비어 있습니다", "채우거나 행을 지우세요"),
+        "metadata": ("행의 출처가 `metadata`에 있습니다", "여기서 하는 학습은 쓰지 않습니다. 외부 서비스에 올릴 때는 빼세요"),
         "key-unknown": ("이 형식에는 {key!r} 키가 없습니다", "지우세요. 외부 서비스가 거절합니다"),
         "messages-missing": ("없거나 비어 있습니다", '{{"messages": [{{"role": "user", "content": "…"}}, …]}} 꼴이어야 합니다'),
         "message-type": ("객체가 아닙니다", '{{"role": …, "content": …}} 꼴이어야 합니다'),

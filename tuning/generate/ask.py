@@ -1,9 +1,10 @@
 """Asking a model many things at once, through a chain: every prompt of a step goes into one `.batch`, so that the engine stays full.
 
-What a reply cost is counted, and what the model does not take of a recipe's sampling settings is left out and named, not passed over.
+Where the model takes a seed, each prompt can have one of its own, so that a maker makes the same again. What a reply cost is counted, and what the model does not take of a recipe's sampling settings is left out and named, not passed over.
 Nothing is written to the run store: a maker's own journal is the record.
 """
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -71,8 +72,10 @@ class Asker:
     last: tuple[int, int] = (0, 0)
     """The tokens that the last `ask` read and wrote."""
 
-    def ask(self, prompts: Sequence[Messages], **sampling: Any) -> list[Reply | Exception]:
-        """Return a reply, or what went wrong, for each prompt; all are asked in one batch.
+    def ask(
+        self, prompts: Sequence[Messages], seeds: Sequence[int] | None = None, **sampling: Any
+    ) -> list[Reply | Exception]:
+        """Return a reply, or what went wrong, for each prompt; all are asked in one batch. `seeds` has one for each prompt, where any.
 
         Raises ModelError where none could be answered, from the first of the errors.
         """
@@ -81,11 +84,18 @@ class Asker:
         from chains import runs
         from chains.llm_chain import LLMChain
         from chains.prompt import Prompt
+        from chains.samples import Seeded
 
         chain = LLMChain(llm=self.llm, prompt=Prompt(turns=(("history", "said"),)), output_parser=_facts())
-        inputs = [{"said": _messages(prompt)} for prompt in prompts]
+        inputs: list[Any] = [{"said": _messages(prompt)} for prompt in prompts]
+        taken = self._taken(sampling if seeds is None else {**sampling, "seed": None})
+        called: Any = chain
+        if "seed" in taken and seeds is not None:
+            del taken["seed"]
+        if self._draws() and seeds is not None:
+            called, inputs = Seeded(chain), list(zip(inputs, seeds, strict=True))
         with runs.off():
-            found = chain.batch(inputs, return_exceptions=True, **self._taken(sampling))
+            found = called.batch(inputs, return_exceptions=True, **taken)
         replies = [
             one if isinstance(one, Exception) else Reply(one["text"]["text"], one["text"]["cut"]) for one in found
         ]
@@ -99,12 +109,21 @@ class Asker:
         self.last = sum(reply["read"] for reply in replies), sum(reply["written"] for reply in replies)
         self.usage.add(*self.last)
 
+    def _draws(self) -> bool:
+        """True where a seed decides what the model says: a scripted one speaks its lines in the order it is asked."""
+        return self.llm._llm_type != "chaintune-fake" and "seed" in type(self.llm).model_fields
+
     def _taken(self, sampling: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings that the model has a field for."""
         fields = type(self.llm).model_fields
         taken = {name: value for name, value in sampling.items() if name in fields or _SAMPLING.get(name) in fields}
         self.left_out |= sampling.keys() - taken.keys()
         return taken
+
+
+def seed_of(seed: int, *place: int | str) -> int:
+    """Return the 31 bits that seed the request at `place`: the same whatever was asked before it, so that work goes on as it was begun."""
+    return random.Random(":".join(map(str, (seed, *place)))).getrandbits(31)
 
 
 def texts(replies: Sequence[Reply | Exception]) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuning.generate.ask import Asker, Messages, Reply, texts, user
+from tuning.generate.ask import Asker, Messages, Reply, seed_of, texts, user
 from tuning.generate.journal import Event, Journal
 
 Turn = dict[str, str]
@@ -126,7 +126,7 @@ class Made:
 
 
 def alone(
-    asker: Asker, journal: Journal, n: int, scene: Scene, *, exchanges: int = 3, at_once: int = 32,
+    asker: Asker, journal: Journal, n: int, scene: Scene, *, exchanges: int = 3, seed: int = 0, at_once: int = 32,
     temperature: float = 1.0, advance: Advance = lambda done, total, note: None,
 ) -> Made:  # fmt: skip
     """Return up to `n` different dialogs of `exchanges` user and assistant turns each, `at_once` of them written side by side.
@@ -146,7 +146,8 @@ def alone(
         take(event)
     while len(made.dialogs) < n and made.tried < 3 * n:
         count = min(at_once, n - len(made.dialogs))
-        written, dropped, used = _side_by_side(asker, count, scene, exchanges, temperature)
+        numbers = range(made.tried, made.tried + count)
+        written, dropped, used = _side_by_side(asker, numbers, scene, exchanges, seed, temperature)
         fresh = [
             turns for place, turns in enumerate(written) if turns not in made.dialogs and turns not in written[:place]
         ]
@@ -156,21 +157,22 @@ def alone(
 
 
 def _side_by_side(
-    asker: Asker, count: int, scene: Scene, exchanges: int, temperature: float
+    asker: Asker, numbers: Sequence[int], scene: Scene, exchanges: int, seed: int, temperature: float
 ) -> tuple[list[list[Turn]], Counter[str], tuple[int, int]]:
-    """Write `count` dialogs, a turn of each at a time; return those that got through, why the others did not, and the tokens."""
-    going: list[list[Turn]] = [[] for _ in range(count)]
+    """Write the dialogs of these numbers, a turn of each at a time; return those that got through, why the others did not, and the tokens."""
+    going: list[tuple[int, list[Turn]]] = [(number, []) for number in numbers]
     dropped: Counter[str] = Counter()
     read = written = 0
-    for _ in range(2 * exchanges):
-        replies = asker.ask([prompt(turns, scene) for turns in going], temperature=temperature)
+    for turn in range(2 * exchanges):
+        seeds = [seed_of(seed, "dialog", number, turn) for number, _ in going]
+        replies = asker.ask([prompt(turns, scene) for _, turns in going], seeds, temperature=temperature)
         read, written = (read + asker.last[0], written + asker.last[1]) if going else (read, written)
         kept = []
-        for turns, reply in zip(going, replies, strict=True):
+        for (number, turns), reply in zip(going, replies, strict=True):
             said = reply.text.strip() if isinstance(reply, Reply) else ""
             if said:
-                kept.append([*turns, {"role": next_role(turns), "content": said}])
+                kept.append((number, [*turns, {"role": next_role(turns), "content": said}]))
             else:
                 dropped["no answer" if isinstance(reply, Exception) else "empty turn"] += 1
         going = kept
-    return going, dropped, (read, written)
+    return [turns for _, turns in going], dropped, (read, written)

@@ -2,8 +2,7 @@
 
 The model is asked for JSON: a question, its answer, and the words of the passage that it rests on. Then `fault` checks, without a model:
 the quote stands in the passage word for word; every number of the answer is in the quote or the question; and of the answer's words that
-the question does not have, at least half are in the quote. On KorQuAD's dev set that keeps 91 % of 5,774 answers with their own sentence
-and 3.6 % of 3,341 with another sentence of the passage. Overlap cannot see a «not» that was added or a role that was swapped.
+the question does not have, at least half are in the quote. Overlap cannot see a «not» that was added or a role that was swapped.
 """
 
 import json
@@ -15,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuning.generate.ask import Asker, Messages, Reply, user
+from tuning.generate.ask import Asker, Messages, Reply, seed_of, user
 from tuning.generate.journal import Journal
 from tuning.generate.language import language_of
 from tuning.generate.rouge import Pool
@@ -109,7 +108,8 @@ def make(
         if place == 0 and made.asked and not in_round:
             break
         batch = order[place : place + min(at_once, n - len(made.rows))]
-        replies = asker.ask([prompt(passages[i], asked[i]) for i in batch], **_SAMPLING)
+        seeds = [seed_of(seed, "passage", made.asked + number) for number in range(len(batch))]
+        replies = asker.ask([prompt(passages[i], asked[i]) for i in batch], seeds, **_SAMPLING)
         results = _results(replies, batch, passages, questions, system, support)
         take(journal.add({"results": results, "usage": asker.last}))
     return made

@@ -14,7 +14,7 @@ from typing import Any
 
 from chains.errors import UsageError, nearest
 from tuning.generate import alpaca, self_instruct
-from tuning.generate.ask import Asker, Reply
+from tuning.generate.ask import Asker, Reply, seed_of
 from tuning.generate.filters import instruction_fault, valid_instances
 from tuning.generate.journal import Event, Journal
 from tuning.generate.rouge import Pool
@@ -98,14 +98,16 @@ def _more(
     """Ask for new instructions and return what is kept of them."""
     missing = n - len(made.tasks)
     a_request = alpaca.A_REQUEST if recipe == "alpaca" else self_instruct.A_REQUEST
-    draws = [random.Random(f"{seed}:{made.requests + i}") for i in range(min(at_once, math.ceil(missing / a_request)))]
+    numbers = range(made.requests, made.requests + min(at_once, math.ceil(missing / a_request)))
+    draws = [random.Random(f"{seed}:{number}") for number in numbers]
+    seeds_of = [seed_of(seed, "tasks", number) for number in numbers]
     before = [task.instruction for task in made.tasks]
     if recipe == "alpaca":
         prompts = [alpaca.tasks_prompt(seeds, draw, language) for draw in draws]
-        replies = asker.ask(prompts, **alpaca.TASKS)
+        replies = asker.ask(prompts, seeds_of, **alpaca.TASKS)
     else:
         prompts = [self_instruct.instructions_prompt(seeds, before, draw, language) for draw in draws]
-        replies = asker.ask(prompts, **self_instruct.INSTRUCTIONS)
+        replies = asker.ask(prompts, seeds_of, **self_instruct.INSTRUCTIONS)
     kept: list[Event] = []
     dropped: Counter[str] = Counter()
     fresh = Pool()

@@ -33,7 +33,7 @@ _COMPARE = {
     "대화:\n{prompt}\n\n답 A:\n{first}\n\n답 B:\n{second}\n\nA, B, 또는 우열이 없으면 C, 한 글자로만 답하세요.",
 }
 _LETTER = re.compile(r"\s*\W*(?:Answer|답변?)?\s*\W*([ABC])(?![a-z])", re.IGNORECASE)
-_SAMPLING = {"temperature": 0.0, "max_tokens": 8}
+_SAMPLING: dict[str, Any] = {"temperature": 0.0, "max_tokens": 8}
 
 
 def by_chat(asker: Asker) -> Callable[[Sequence[Row]], list[Ranks]]:

@@ -5,12 +5,13 @@ A row is a rankings row without its ranks, {"input": {"messages"}, "outputs": [{
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from chains.errors import UsageError
-from tuning.generate.ask import Asker, Messages, Reply
+from tuning.generate.ask import Asker, Messages, Reply, seed_of
 from tuning.generate.journal import Event, Journal
 
 Row = dict[str, Any]
@@ -66,7 +67,8 @@ def sample(
         first = made.prompts
         batch = prompts[first : first + max(1, at_once // k[1])]
         wanted = [random.Random(f"{seed}:{first + place}").randint(*k) for place in range(len(batch))]
-        answers, used = _answers(asker, batch, wanted, temperature, max_tokens)
+        streams = [_seeds(seed, first + place) for place in range(len(batch))]
+        answers, used = _answers(asker, batch, wanted, streams, temperature=temperature, max_tokens=max_tokens)
         rows = [
             _row(prompt, said) if len(said) >= FEWEST else None for prompt, said in zip(batch, answers, strict=True)
         ]
@@ -76,22 +78,27 @@ def sample(
 
 
 def _answers(
-    asker: Asker, batch: Sequence[Messages], wanted: Sequence[int], temperature: float, max_tokens: int
+    asker: Asker, batch: Sequence[Messages], wanted: Sequence[int], streams: Sequence[Iterator[int]], **sampling: Any
 ) -> tuple[list[list[str]], tuple[int, int]]:
-    """Return up to `wanted` different answers to each prompt, and the tokens used; every sample draws from a random stream of its own."""
+    """Return up to `wanted` different answers to each prompt, and the tokens used; every sample has a seed of its own."""
     found: list[list[str]] = [[] for _ in batch]
     read = written = 0
     for _ in range(TRIES):
         asked = [place for place, said in enumerate(found) for _ in range(wanted[place] - len(said))]
         if not asked:
             break
-        replies = asker.ask([batch[place] for place in asked], temperature=temperature, max_tokens=max_tokens)
+        replies = asker.ask([batch[place] for place in asked], [next(streams[place]) for place in asked], **sampling)
         read, written = read + asker.last[0], written + asker.last[1]
         for place, reply in zip(asked, replies, strict=True):
             said = reply.text.strip() if isinstance(reply, Reply) else ""
             if said and said not in found[place]:
                 found[place].append(said)
     return found, (read, written)
+
+
+def _seeds(seed: int, prompt: int) -> Iterator[int]:
+    """Yield the seeds of a prompt's samples, as many as are asked for."""
+    return (seed_of(seed, "answer", prompt, number) for number in count())
 
 
 def _row(prompt: Messages, answers: Sequence[str]) -> Row:

@@ -8,6 +8,7 @@ otherwise. The paper asked a model that only goes on writing; a chat model is to
 import random
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from tuning.generate.ask import Messages, Reply, user
 from tuning.generate.seeds import Instance, Task
@@ -16,7 +17,7 @@ SHOWN, BY_PEOPLE = 8, 6
 A_REQUEST = 7  # instructions that one request brings at most: 9 to 15
 MOST_INSTANCES = 5
 
-INSTRUCTIONS = {
+INSTRUCTIONS: dict[str, Any] = {
     "temperature": 0.7,
     "top_p": 0.5,
     "presence_penalty": 2.0,
@@ -24,14 +25,14 @@ INSTRUCTIONS = {
     "max_tokens": 1024,
     "stop": ["\n\n", "\n16", "16.", "16 ."],
 }
-KIND = {"temperature": 0.0, "max_tokens": 3, "stop": ["\n", "Task"]}
-INSTANCES = {
+KIND: dict[str, Any] = {"temperature": 0.0, "max_tokens": 3, "stop": ["\n", "Task"]}
+INSTANCES: dict[str, Any] = {
     "temperature": 0.0,
     "presence_penalty": 1.5,
     "max_tokens": 350,
     "stop": ["Example 6", "예시 6", "Task:", "과제:"],
 }
-CLASS_INSTANCES = {**INSTANCES, "max_tokens": 300}
+CLASS_INSTANCES: dict[str, Any] = {**INSTANCES, "max_tokens": 300}
 
 _COME_UP = {
     "en": "Here is a list of varied tasks. Go on with it from {next}, one new task a line, each with its number, and write nothing else.\n\n{list}",

@@ -29,6 +29,7 @@ def dialog(
     topic: Annotated[str | None, typer.Option("--topic", help="What the user's side talks about.")] = None,
     system: flags.System = None,
     temperature: Annotated[float, typer.Option("--temperature", min=0.0, max=5.0, help="Of the suggestions.")] = 1.0,
+    seed: making.Seed = 0,
     at_once: making.AtOnce = 32,
     price_in: making.PriceIn = 0.0,
     price_out: making.PriceOut = 0.0,
@@ -48,13 +49,14 @@ def dialog(
     scene = maker.Scene(words, system, topic)
     work = making.Making(words, "dialog", price_in, price_out)
     settings: dict[str, Any] = {"maker": "dialog", "model": model, "system": system, "topic": topic, "language": words}
-    settings |= {"exchanges": exchanges, "auto": True} if auto else {"auto": False}
+    settings |= {"exchanges": exchanges, "auto": True, "seed": seed} if auto else {"auto": False}
     with Journal(out, settings) as journal:
         asker = work.asker(model)
         if auto:
             with work.bar(out) as advance:
                 made = maker.alone(
-                    asker, journal, auto, scene, exchanges=exchanges, at_once=at_once, temperature=temperature, advance=advance
+                    asker, journal, auto, scene, exchanges=exchanges, seed=seed, at_once=at_once, temperature=temperature,
+                    advance=advance,
                 )  # fmt: skip
             if not made.dialogs:
                 raise ModelError(f"{model} wrote no whole dialog in {made.tried} tries; use a larger model")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from apps.cli import show
+from apps.cli.data.reasons import reason as in_words
 from apps.text import text
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Making:
         if done < wanted:
             show.note(text("make_short", self.words, rows=done, wanted=wanted))
         for reason, count in sorted(dropped.items(), key=lambda item: -item[1]):
-            show.say(text("make_dropped", self.words, count=count, reason=reason))
+            show.say(text("make_dropped", self.words, count=count, reason=in_words(reason, self.words)))
 
 
 def fingerprint(parts: Iterable[str]) -> str:

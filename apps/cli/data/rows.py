@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from apps.cli import flags, show
-from apps.cli.data.rows_words import say
+from apps.cli.data.rows_words import say, titles
 from apps.cli.data.split import numbers
 from apps.text import language
 from tuning import deduping, mixing, sampling
@@ -119,9 +119,9 @@ def stats(file: File, lang: flags.Language = None, json: flags.Json = False) -> 
     show.say(
         say("lengths", tongue, percentiles=", ".join(f"{name} {value:,}" for name, value in found.percentiles.items()))
     )
-    show.table(["KEYS", "ROWS"], list(found.keys.items()))
+    show.table(titles("keys_titles", tongue), list(found.keys.items()))
     show.table(
-        ["ROLE", "MESSAGES", "CHARACTERS"],
+        titles("roles_titles", tongue),
         [(role, count, found.characters[role]) for role, count in found.messages.items()],
     )
 

@@ -11,6 +11,9 @@ WORDS = {
         "sampled": "{out}: {count} of {rows} rows",
         "stats": "{file}: {rows} rows, {bytes:,} bytes; {distinct_rows} different rows, {distinct_prompts} different prompts; Korean in {korean:.0%}",
         "lengths": "Characters a row: {percentiles}",
+        "keys_titles": "KEYS,ROWS",
+        "roles_titles": "ROLE,MESSAGES,CHARACTERS",
+        "split_titles": "FILE,ROWS",
         "from_runs": "{file}: {rows} rows from {runs} runs; {twice} repeated rows left out, {redacted} pieces of personal data replaced",
     },
     "ko": {
@@ -21,6 +24,9 @@ WORDS = {
         "sampled": "{out}: 전체 {rows}행 가운데 {count}행",
         "stats": "{file}: {rows}행, {bytes:,}바이트. 서로 다른 행 {distinct_rows}개, 서로 다른 프롬프트 {distinct_prompts}개. 한국어가 있는 행 {korean:.0%}",
         "lengths": "행의 글자 수: {percentiles}",
+        "keys_titles": "키,행",
+        "roles_titles": "역할,메시지,글자",
+        "split_titles": "파일,행",
         "from_runs": "{file}: 실행 {runs}개에서 {rows}행. 겹친 행 {twice}개를 빼고 개인정보 {redacted}곳을 가렸습니다",
     },
 }
@@ -29,3 +35,8 @@ WORDS = {
 def say(code: str, language: str, **facts: Any) -> str:
     """Return the sentence for `code`."""
     return WORDS[language][code].format(**facts)
+
+
+def titles(code: str, language: str) -> list[str]:
+    """Return the titles of a table's columns."""
+    return WORDS[language][code].split(",")

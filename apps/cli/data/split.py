@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from apps.cli import flags, show
+from apps.cli.data.rows_words import titles
+from apps.text import language
 from chains.errors import UsageError
 from tuning import splitting
 
@@ -20,6 +22,7 @@ def split(
         str | None, typer.Option("--by", help="The field whose equal values stay together. Default: the prompt.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the parts. Default: beside the file.")] = None,
+    lang: flags.Language = None,
     json: flags.Json = False,
 ) -> None:
     """Cut a data file into parts for training and measuring; rows with the same prompt stay together.
@@ -33,7 +36,10 @@ def split(
     if json:
         show.as_json([{"name": n, "file": str(p), "rows": c} for (n, p), c in zip(made.items(), counts, strict=True)])
     else:
-        show.table(["FILE", "ROWS"], [(path, count) for path, count in zip(made.values(), counts, strict=True)])
+        show.table(
+            titles("split_titles", language(lang)),
+            [(path, count) for path, count in zip(made.values(), counts, strict=True)],
+        )
 
 
 def numbers(flag: str, text: str, example: str) -> list[float]:

@@ -52,11 +52,10 @@ class Groups:
 
 def questions() -> list[Question]:
     """Return the whole table, in its order."""
-    columns = ("fact", "language", "rule", "question", "answer")
-    found = []
-    for _, cells in formats.read_table(DATA / "qa.csv", columns):
-        found.append(Question(cells["fact"], cells["language"], int(cells["rule"]), cells["question"], cells["answer"]))
-    return found
+    return [
+        Question(cells["fact"], cells["language"], int(cells["rule"]), cells["question"], cells["answer"])
+        for _, cells in formats.read(DATA / "qa.csv")
+    ]
 
 
 def groups(seed: int, most: int | None = None) -> Groups:
