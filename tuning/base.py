@@ -33,11 +33,11 @@ class Base:
     meta: dict[str, Any]
 
 
-def load(name: str, kind: str = "chat", dropout: float = 0.0) -> Base:
+def load(name: str, kind: str = "chat", dropout: float = 0.0, **how: Any) -> Base:
     """Return the model `name` (a registry name or `hf:<folder or id>`) ready to train, every residual dropout set to `dropout`.
 
-    `kind` is what is wanted: `chat` takes the language model, `reward` a model with one scalar head. Raises UsageError where the
-    named model is of the other kind.
+    `kind` is what is wanted: `chat` takes the language model, `reward` a model with one scalar head; `how` goes to transformers, as the
+    type of frozen weights does. Raises UsageError where the named model is of the other kind.
     """
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
@@ -46,7 +46,13 @@ def load(name: str, kind: str = "chat", dropout: float = 0.0) -> Base:
         raise UsageError(f"{name!r} is a {entry.kind} model; this needs a {kind} model")
     source = _source(name)
     auto = AutoModelForCausalLM if kind == "chat" else AutoModelForSequenceClassification
-    options = {"use_safetensors": True, "trust_remote_code": False, "dtype": torch.float32, "output_loading_info": True}
+    options = {
+        "dtype": torch.float32,
+        **how,
+        "use_safetensors": True,
+        "trust_remote_code": False,
+        "output_loading_info": True,
+    }
     with quiet(bars=not Path(source).is_dir()):
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)

@@ -37,6 +37,8 @@ class Progress:
     step: int
     steps: int
     metrics: Metrics
+    samples: tuple[tuple[str, str], ...] = ()
+    """Questions and what the model answers to them now, where a stage looks."""
 
 
 Report = Callable[[Progress], None]
@@ -64,8 +66,9 @@ def run(
     seed: int,
     report: Report = silent,
     checkpoint_s: float = CHECKPOINT_S,
+    finished: Callable[[], bool] = lambda: False,
 ) -> list[Metrics]:
-    """Do steps 0 … steps-1, from the newest checkpoint in `folder` where there is one, and return every step's metrics.
+    """Do steps 0 … steps-1, or fewer once `finished`, from the newest checkpoint in `folder` where there is one, and return every step's metrics.
 
     `step` reads and changes `state`. Raises ModelError, the last checkpoint kept, where a metric is not finite. An interruption (Ctrl-C)
     saves a checkpoint and is passed on.
@@ -75,6 +78,8 @@ def run(
         history = restore(state, folder)
         saved_at = time.monotonic()
         for i in range(len(history), steps):
+            if finished():
+                break
             metrics = step(i)
             _check(stage, i, metrics, folder)
             history.append(metrics)
@@ -119,6 +124,19 @@ def save(state: State, history: list[Metrics], folder: Path) -> None:
         (work / "state.json").write_text(json.dumps({"numbers": state.numbers, "history": history}))
     for old in _checkpoints(folder)[:-2]:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def keep_best(state: State, folder: Path) -> None:
+    """Keep the weights of this moment in `folder`/best, in place of those kept before."""
+    with publish_folder(folder / "best") as work:
+        for name, module in state.modules.items():
+            save_model(module, str(work / f"weights.{name}.safetensors"))
+
+
+def take_best(state: State, folder: Path) -> None:
+    """Put the weights that `keep_best` kept back into `state`."""
+    for name, module in state.modules.items():
+        load_model(module, str(folder / "best" / f"weights.{name}.safetensors"))
 
 
 def restore(state: State, folder: Path) -> list[Metrics]:
