@@ -142,6 +142,9 @@ class RewardConfig:
     dropout: float = option("residual dropout", 0.0, least=0, most=1)
     weight_decay: float = option("decoupled, on matrices only", 0.01, least=0)
     clip: float = option("the largest gradient norm", 1.0, above=0)
+    dtype: str = option(DTYPE_HELP, "float32", choices=DTYPES)
+    packing: bool = option("compute a prompt once for all its answers, by this machine's fastest products", True)
+    gradient_checkpointing: bool = option(CHECKPOINTING_HELP, False)
     seed: int = option("of the order and of the new head", 0, least=0, most=MAX_SEED)
 
 

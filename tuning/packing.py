@@ -149,8 +149,10 @@ def _piece(
             0
         ]
     hidden = _hidden(total, query.dtype, window)[total - n : total, :total].repeat(heads // kv_heads, 1)
-    scores = torch.baddbmm(hidden[None], query.reshape(kv_heads, -1, width), key.mT, alpha=scale)  # (KH, G n, T)
-    return torch.bmm(torch.softmax(scores, dim=-1), value).view(heads, n, -1)
+    scores = torch.baddbmm(
+        hidden[None], query.reshape(kv_heads, heads // kv_heads * n, width), key.mT, alpha=scale
+    )  # (KH, G n, T)
+    return torch.bmm(torch.softmax(scores, dim=-1), value).view(heads, n, value.shape[-1])
 
 
 def _hidden(total: int, dtype: torch.dtype, window: int | None) -> torch.Tensor:

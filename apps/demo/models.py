@@ -117,6 +117,7 @@ def reward_model(name: str, files: Files, sizes: Sizes, seed: int, bars: Bars) -
         suffix="hobanne-rm",
         epochs=sizes.rm_epochs,
         learning_rate=5e-4,
+        packing=False,  # as above
         seed=seed,
     )
     with bars("reward model") as bar:
