@@ -99,12 +99,25 @@ class Run:
 
 
 def begin(stage: str, config: Any, parents: Sequence[str] = ()) -> Run:
-    """Return the run of `stage` with `config` on the models `parents`: another number, data file or parent's weights is another folder."""
+    """Return the run of `stage` with `config` on the models `parents`: another number, data file or parent's weights is another folder.
+
+    Raises UsageError where the same run was stopped half-way and a data file has changed since.
+    """
     data = file_hashes(config)
     weights = {name: changed(_source(name)) for name in parents}
-    key = json.dumps([stage, asdict(config), data, weights], sort_keys=True)
-    folder = home() / "work" / f"{stage}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    key, read = (_key(what) for what in ([stage, asdict(config), weights], data))
+    folder = home() / "work" / f"{stage}-{key}-{read}"
+    for other in folder.parent.glob(f"{stage}-{key}-*"):
+        if other != folder and any(other.glob("step-*")):
+            raise UsageError(
+                f"{' or '.join(data)} has changed since this training was stopped; put the file back to go on, "
+                f"or remove {other} to begin anew"
+            )
     return Run(stage, config, list(parents), data, folder)
+
+
+def _key(what: Any) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def file_hashes(config: Any) -> dict[str, str]:

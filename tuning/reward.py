@@ -82,7 +82,11 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
 
     model.train()
     state = loop.State({"model": model}, {"model": optimizer})
-    history = loop.run("reward", steps, step, state, run.folder, config.seed, report)
+
+    def named(i: int) -> str:
+        return ", ".join(formats.place(config.data, place) for place in batches[i])
+
+    history = loop.run("reward", steps, step, state, run.folder, config.seed, report, rows=named)
     scorer = Scorer(model, start.tokenizer)
     shift = demonstration_mean(scorer, shown or [best(row) for row in rows])
     facts: dict[str, Any] = {"kind": "reward", "shift": shift}

@@ -59,13 +59,16 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
         metrics = {"loss": loss, "gradient_norm": optimizer.update(rate), "learning_rate": rate}
         return metrics | (watch.look(i + 1) if (i + 1) % epoch == 0 or i + 1 == steps else {})
 
+    def named(i: int) -> str:
+        return ", ".join(shown.places[place] for place in batches[i])
+
     def tell(progress: loop.Progress) -> None:
         report(replace(progress, samples=watch.samples))
         watch.samples = ()
 
     model.train()
     began = time.monotonic()
-    history = loop.run("sft", steps, step, state, run.folder, config.seed, tell, finished=watch.finished)
+    history = loop.run("sft", steps, step, state, run.folder, config.seed, tell, finished=watch.finished, rows=named)
     rates.record("sft", seen, time.monotonic() - began)  # by which `data check` says how long a training will take here
     facts = watch.published()
     return base.publish(run, name, frozen.whole(model, config), start.tokenizer, history, **facts)
