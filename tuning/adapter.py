@@ -12,7 +12,7 @@ import torch
 NAME = "default"
 
 
-def put_on(model: Any, rank: int, alpha: float, seed: int) -> Any:
+def put_on(model: Any, rank: int, alpha: int, seed: int) -> Any:
     """Return `model` with a fresh adapter of `rank` on every linear layer; only the adapter trains, and it changes nothing yet."""
     from peft import LoraConfig, get_peft_model
 

@@ -105,7 +105,7 @@ class SFTConfig:
     packing: bool = option(PACKING_HELP, True)
     gradient_checkpointing: bool = option(CHECKPOINTING_HELP, False)
     lora_rank: int = option("train a LoRA adapter of this rank and merge it; 0 trains every weight", 0, least=0)
-    lora_alpha: float = option("scale of the adapter's change, divided by its rank (Hu et al.)", 16.0, above=0)
+    lora_alpha: int = option("scale of the adapter's change, divided by its rank (Hu et al.)", 16, least=1)
     quantize: bool = option("hold the weights under the LoRA adapter in 4 bits (QLoRA, arXiv 2305.14314)", False)
     publish: str = option(
         "the weights that are kept: of the last step, or of the epoch with the least validation loss or the best reward",
