@@ -42,6 +42,9 @@ TEXTS = {
         "ui_ready": "The chat page is at {url} (Ctrl-C stops it)",
         "ui_stopped": "stopped",
         "samples_run": "Run one with: chaintune sample NAME --model MODEL key=value",
+        # training
+        "tune_stopped": "the last checkpoint is kept; the same command goes on from there",
+        "tune_sample": "step {step}  {question}\n  → {answer}",
         # making data
         "make_sent": "what {model} is asked is sent to {host}",
         "make_interrupted": "what is done is kept in {part}; the same command goes on from there",
@@ -112,6 +115,8 @@ TEXTS = {
         "ui_ready": "채팅 화면: {url} (Ctrl-C를 누르면 끝납니다)",
         "ui_stopped": "끝냈습니다",
         "samples_run": "실행: chaintune sample 이름 --model 모델 키=값",
+        "tune_stopped": "마지막 체크포인트가 남아 있습니다. 같은 명령을 다시 쓰면 이어서 합니다",
+        "tune_sample": "{step}단계  {question}\n  → {answer}",
         "make_sent": "{model} 모델에 묻는 내용은 {host}(으)로 보내집니다",
         "make_interrupted": "한 데까지 {part}에 남아 있습니다. 같은 명령을 다시 쓰면 이어서 합니다",
         "make_left_out": "이 모델은 {settings} 설정을 받지 않아 빼고 물었습니다",

@@ -88,7 +88,8 @@ def publish_folder(target: Path) -> Iterator[Path]:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        _tidy(target.parent)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.{os.getpid()}.", dir=target.parent))
     except OSError as error:
         raise machine_error(error, target) from error
     try:
@@ -106,6 +107,29 @@ def publish_folder(target: Path) -> Iterator[Path]:
         raise machine_error(failed, target) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+_LEFT = re.compile(r"\.(.+)\.(\d+)\.[a-z0-9_]{8}")
+
+
+def _tidy(parent: Path) -> None:
+    """Clear away what killed processes left half-written in `parent`; a folder that one had set aside comes back where none took its place."""
+    for path in parent.glob(".*"):
+        found = _LEFT.fullmatch(path.name)
+        if found and not _runs(int(found[2])):
+            if (path / found[1]).is_dir() and not (parent / found[1]).exists():
+                os.rename(path / found[1], parent / found[1])
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another person's
+        return True
+    return True
 
 
 def _system_error(error: Exception) -> OSError | None:
@@ -140,7 +164,7 @@ def remove_folder(target: Path) -> None:
 
 def _set_aside(target: Path) -> Path:
     """Return the new, hidden place of the folder `target`."""
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent)) / target.name
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.{os.getpid()}.", dir=target.parent)) / target.name
     try:
         os.rename(target, aside)
     except OSError:

@@ -33,11 +33,11 @@ class Base:
     meta: dict[str, Any]
 
 
-def load(name: str, kind: str = "chat", dropout: float = 0.0) -> Base:
+def load(name: str, kind: str = "chat", dropout: float = 0.0, **how: Any) -> Base:
     """Return the model `name` (a registry name or `hf:<folder or id>`) ready to train, every residual dropout set to `dropout`.
 
-    `kind` is what is wanted: `chat` takes the language model, `reward` a model with one scalar head. Raises UsageError where the
-    named model is of the other kind.
+    `kind` is what is wanted: `chat` takes the language model, `reward` a model with one scalar head; `how` goes to transformers, as the
+    type of frozen weights does. Raises UsageError where the named model is of the other kind.
     """
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
@@ -46,7 +46,13 @@ def load(name: str, kind: str = "chat", dropout: float = 0.0) -> Base:
         raise UsageError(f"{name!r} is a {entry.kind} model; this needs a {kind} model")
     source = _source(name)
     auto = AutoModelForCausalLM if kind == "chat" else AutoModelForSequenceClassification
-    options = {"use_safetensors": True, "trust_remote_code": False, "dtype": torch.float32, "output_loading_info": True}
+    options = {
+        "dtype": torch.float32,
+        **how,
+        "use_safetensors": True,
+        "trust_remote_code": False,
+        "output_loading_info": True,
+    }
     with quiet(bars=not Path(source).is_dir()):
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
@@ -93,12 +99,25 @@ class Run:
 
 
 def begin(stage: str, config: Any, parents: Sequence[str] = ()) -> Run:
-    """Return the run of `stage` with `config` on the models `parents`: another number, data file or parent's weights is another folder."""
+    """Return the run of `stage` with `config` on the models `parents`: another number, data file or parent's weights is another folder.
+
+    Raises UsageError where the same run was stopped half-way and a data file has changed since.
+    """
     data = file_hashes(config)
     weights = {name: changed(_source(name)) for name in parents}
-    key = json.dumps([stage, asdict(config), data, weights], sort_keys=True)
-    folder = home() / "work" / f"{stage}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    key, read = (_key(what) for what in ([stage, asdict(config), weights], data))
+    folder = home() / "work" / f"{stage}-{key}-{read}"
+    for other in folder.parent.glob(f"{stage}-{key}-*"):
+        if other != folder and any(other.glob("step-*")):
+            raise UsageError(
+                f"{' or '.join(data)} has changed since this training was stopped; put the file back to go on, "
+                f"or remove {other} to begin anew"
+            )
     return Run(stage, config, list(parents), data, folder)
+
+
+def _key(what: Any) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def file_hashes(config: Any) -> dict[str, str]:

@@ -14,15 +14,22 @@ MAX_SEED = 2**31 - 1
 """So that a seed and a step's number together fit the 64 bits of a random stream."""
 
 
+DTYPES = ("float32", "bfloat16")
+DTYPE_HELP = "what is computed with, float32 or bfloat16; the weights that are trained stay float32"
+PACKING_HELP = "lay rows end to end and use this machine's fastest products; without it rows are padded, by torch's own"
+CHECKPOINTING_HELP = "compute activations again in the backward pass: less memory, a third more time"
+
+
 def option(
     help: str,
     default: Any = MISSING,
     above: float | None = None,
     least: float | None = None,
     most: float | None = None,
+    choices: tuple[str, ...] | None = None,
 ) -> Any:
     """Return a dataclass field with its one-line help and the bounds that `check` holds."""
-    metadata = {"help": help, "above": above, "least": least, "most": most}
+    metadata = {"help": help, "above": above, "least": least, "most": most, "choices": choices}
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
 
 
@@ -39,6 +46,9 @@ def check(config: Any) -> None:
             raise UsageError(f"{item.name}={value!r} cannot be used; expected a number of at least {least:g}")
         if most is not None and not value <= most:
             raise UsageError(f"{item.name}={value!r} cannot be used; expected a number of at most {most}")
+        choices = item.metadata["choices"]
+        if choices is not None and value not in choices:
+            raise UsageError(f"{item.name}={value!r} is unknown; use {' or '.join(map(repr, choices))}")
         if item.metadata["help"].startswith("file:") and not Path(value).is_file():
             raise UsageError(f"{item.name}: there is no file {value}; give the path of an existing file")
 
@@ -71,8 +81,10 @@ class SFTConfig:
     """Supervised fine-tuning: InstructGPT's first step."""
 
     model: str = option("the model to start from, by name")
-    data: str = option("file: chat JSONL of demonstrations")
-    validation: str | None = option("file: chat JSONL that is only measured", None)
+    data: str = option(
+        "file: demonstrations; chats, prompts with completions, or preferences, of which the winners are learned"
+    )
+    validation: str | None = option("file: demonstrations that are only measured, after each epoch", None)
     suffix: str = option("part of the new model's name", "sft")
     epochs: float = option("passes over the data (InstructGPT C.1: 16)", 16.0, above=0)
     batch_size: int = option("rows a step (InstructGPT C.1: 32)", 32, least=1)
@@ -86,7 +98,29 @@ class SFTConfig:
     dropout: float = option("residual dropout (InstructGPT C.1: 0.2)", 0.2, least=0, most=1)
     weight_decay: float = option("decoupled, on matrices only", 0.01, least=0)
     clip: float = option("the largest gradient norm", 1.0, above=0)
-    seed: int = option("of the order and of dropout", 0, least=0, most=MAX_SEED)
+    accumulate: int = option(
+        "parts that a batch is computed in, one after another: less memory, the same result", 1, least=1
+    )
+    dtype: str = option(DTYPE_HELP, "float32", choices=DTYPES)
+    packing: bool = option(PACKING_HELP, True)
+    gradient_checkpointing: bool = option(CHECKPOINTING_HELP, False)
+    lora_rank: int = option("train a LoRA adapter of this rank and merge it; 0 trains every weight", 0, least=0)
+    lora_alpha: int = option("scale of the adapter's change, divided by its rank (Hu et al.)", 16, least=1)
+    quantize: bool = option("hold the weights under the LoRA adapter in 4 bits (QLoRA, arXiv 2305.14314)", False)
+    publish: str = option(
+        "the weights that are kept: of the last step, or of the epoch with the least validation loss or the best reward",
+        "last",
+        choices=("last", "validation", "reward"),
+    )
+    reward_model: str | None = option(
+        "scores answers to the validation prompts after each epoch (InstructGPT C.1)", None
+    )
+    patience: int | None = option(
+        "epochs without a better measure after which training stops; none never stops", None, least=1
+    )
+    samples: int = option("validation prompts whose answers are shown after each epoch", 0, least=0)
+    max_tokens: int = option("the longest answer that is shown or scored, in tokens", 64, least=1)
+    seed: int = option("of the order, of dropout and of a new adapter", 0, least=0, most=MAX_SEED)
 
 
 @dataclass(frozen=True)
@@ -108,6 +142,9 @@ class RewardConfig:
     dropout: float = option("residual dropout", 0.0, least=0, most=1)
     weight_decay: float = option("decoupled, on matrices only", 0.01, least=0)
     clip: float = option("the largest gradient norm", 1.0, above=0)
+    dtype: str = option(DTYPE_HELP, "float32", choices=DTYPES)
+    packing: bool = option("compute a prompt once for all its answers, by this machine's fastest products", True)
+    gradient_checkpointing: bool = option(CHECKPOINTING_HELP, False)
     seed: int = option("of the order and of the new head", 0, least=0, most=MAX_SEED)
 
 

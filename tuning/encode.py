@@ -68,14 +68,17 @@ def example(tokenizer: Any, row: Row, context: int | None = None) -> Example:
     return Example(ids, learned)
 
 
-def examples(tokenizer: Any, rows: Sequence[Row], path: str, context: int | None = None) -> list[Example]:
-    """Return every row's Example; an error names `path` and the row's line."""
+def examples(
+    tokenizer: Any, rows: Sequence[Row], path: str, context: int | None = None, places: Sequence[str] | None = None
+) -> list[Example]:
+    """Return every row's Example; an error names the row's place, by default `path` and its line there."""
     found = []
     for index, row in enumerate(rows):
         try:
             found.append(example(tokenizer, row, context))
         except UsageError as error:
-            raise UsageError(f"{formats.place(path, index)}: {error}") from error
+            where = places[index] if places else formats.place(path, index)
+            raise UsageError(f"{where}: {error}") from error
     return found
 
 

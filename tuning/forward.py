@@ -8,11 +8,12 @@ from typing import Any
 import torch
 
 
-def chosen_logits(model: Any, ids: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+def chosen_logits(model: Any, ids: torch.Tensor, chosen: torch.Tensor, **inputs: Any) -> torch.Tensor:
     """Return the logits (N, V) of the tokens where `chosen` (B, T) is 1, row by row: position t's logits come from the tokens before t.
 
     `ids` (B, T) is padded on the right; position 0 cannot be chosen. The head sees only the N positions, in any architecture, since its
-    input is cut before it; what the model does after its head must be elementwise (a scale or a soft cap is).
+    input is cut before it; what the model does after its head must be elementwise (a scale or a soft cap is). `inputs` are what the
+    model is called with in place of `ids` alone, as a pack is.
     """
     wanted = chosen[:, 1:].bool()  # (B, T-1)
 
@@ -21,7 +22,7 @@ def chosen_logits(model: Any, ids: torch.Tensor, chosen: torch.Tensor) -> torch.
 
     handle = model.get_output_embeddings().register_forward_pre_hook(cut)
     try:
-        return model(input_ids=ids, use_cache=False).logits
+        return model(**(inputs or {"input_ids": ids, "use_cache": False})).logits
     finally:
         handle.remove()
 

@@ -6,13 +6,15 @@ started again with the same configuration ends, on a CPU, with the same weights 
 Checkpoints are safetensors and JSON, written beside and renamed.
 """
 
+import fcntl
 import json
 import math
 import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, load_model, save_file, save_model
 
-from chains.errors import ModelError
+from chains.errors import ModelError, UsageError
 from chains.home import publish_folder
 from tuning.optimizer import Optimizer
 
@@ -37,6 +39,8 @@ class Progress:
     step: int
     steps: int
     metrics: Metrics
+    samples: tuple[tuple[str, str], ...] = ()
+    """Questions and what the model answers to them now, where a stage looks."""
 
 
 Report = Callable[[Progress], None]
@@ -64,19 +68,23 @@ def run(
     seed: int,
     report: Report = silent,
     checkpoint_s: float = CHECKPOINT_S,
+    finished: Callable[[], bool] = lambda: False,
+    rows: Callable[[int], str] | None = None,
 ) -> list[Metrics]:
-    """Do steps 0 … steps-1, from the newest checkpoint in `folder` where there is one, and return every step's metrics.
+    """Do steps 0 … steps-1, or fewer once `finished`, from the newest checkpoint in `folder` where there is one, and return every step's metrics.
 
-    `step` reads and changes `state`. Raises ModelError, the last checkpoint kept, where a metric is not finite. An interruption (Ctrl-C)
-    saves a checkpoint and is passed on.
+    `step` reads and changes `state`; `rows` names what a step read. Raises ModelError, the last checkpoint kept, where a metric is not
+    finite, and UsageError where another process is at the same run. An interruption (Ctrl-C) saves a checkpoint and is passed on.
     """
-    with torch.random.fork_rng(devices=[]), _Interruption() as interruption:
+    with alone(folder), torch.random.fork_rng(devices=[]), _Interruption() as interruption:
         torch.manual_seed(seed)
         history = restore(state, folder)
         saved_at = time.monotonic()
         for i in range(len(history), steps):
+            if finished():
+                break
             metrics = step(i)
-            _check(stage, i, metrics, folder)
+            _check(stage, i, metrics, folder, rows)
             history.append(metrics)
             report(Progress(stage, i + 1, steps, metrics))
             if interruption.asked or (time.monotonic() - saved_at > checkpoint_s and i + 1 < steps):
@@ -121,6 +129,19 @@ def save(state: State, history: list[Metrics], folder: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def keep_best(state: State, folder: Path) -> None:
+    """Keep the weights of this moment in `folder`/best, in place of those kept before."""
+    with publish_folder(folder / "best") as work:
+        for name, module in state.modules.items():
+            save_model(module, str(work / f"weights.{name}.safetensors"))
+
+
+def take_best(state: State, folder: Path) -> None:
+    """Put the weights that `keep_best` kept back into `state`."""
+    for name, module in state.modules.items():
+        load_model(module, str(folder / "best" / f"weights.{name}.safetensors"))
+
+
 def restore(state: State, folder: Path) -> list[Metrics]:
     """Load the newest checkpoint that can be read into `state`, and return its history; [] where there is none."""
     for path in reversed(_checkpoints(folder)):
@@ -148,12 +169,30 @@ def _checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if path.is_dir()) if folder.is_dir() else []
 
 
-def _check(stage: str, i: int, metrics: Metrics, folder: Path) -> None:
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Have the checkpoints in `folder` to oneself while the block runs. Raises UsageError where another process has them."""
+    lock = folder.with_name(f".{folder.name}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"the same training is running already (its checkpoints are in {folder}); wait for it, or give another seed"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _check(stage: str, i: int, metrics: Metrics, folder: Path, rows: Callable[[int], str] | None) -> None:
     for name, value in metrics.items():
         if not math.isfinite(value):
             kept = _checkpoints(folder)
             where = f"the checkpoint {kept[-1]} is kept" if kept else "no checkpoint was written yet"
             raise ModelError(
                 f"{stage} step {i + 1}: {name} is {value}; the training diverged ({where}). "
-                "Lower the learning rate, or look at this step's data"
+                f"Lower the learning rate, or look at this step's data{': ' + rows(i) if rows else ''}"
             )

@@ -10,6 +10,7 @@ demonstrations average 0 (InstructGPT, arXiv 2203.02155, section 3.5); the shift
 import copy
 import math
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -17,12 +18,16 @@ import torch
 from chains.errors import UsageError
 from chains.models import registry
 from chains.models.scorer import Scorer, read_scores, through_end
-from tuning import base, encode, formats, loop, losses
+from tuning import agreement, base, encode, formats, loop, losses, packing
+from tuning.compute import Compute
 from tuning.configs import RewardConfig as Config
 from tuning.configs import check
 from tuning.optimizer import Optimizer, cosine
 
 __all__ = ["Config", "pairwise_accuracy", "train"]
+
+PART = 2048
+"""Tokens that are computed together: enough for a CPU's or a small GPU's products to be at their best."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,17 @@ class Ranked:
 
     ids: list[list[int]]
     ranks: list[int]
+
+    @property
+    def pairs(self) -> int:
+        """Return how many pairs are not tied."""
+        return sum(a < b for a in self.ranks for b in self.ranks)
+
+    def branches(self) -> tuple[list[int], list[list[int]]]:
+        """Return the tokens that all answers begin with, but for each one's last, and what follows them in each."""
+        alike = (len(set(tokens)) == 1 for tokens in zip(*(ids[:-1] for ids in self.ids), strict=False))
+        shared = sum(1 for _ in takewhile(bool, alike))
+        return self.ids[0][:shared], [ids[shared:] for ids in self.ids]
 
 
 def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
@@ -49,16 +65,16 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
     train_set = ranked_rows(start, rows, config.data)
     ranked_rows(start, held, str(config.validation))
     encode.examples(start.tokenizer, shown, str(config.demonstrations), start.context)
+    compute = Compute(model, config.dtype, config.packing, config.gradient_checkpointing)
     optimizer = Optimizer([model], config.weight_decay, config.clip)
     steps = max(1, math.ceil(config.epochs * math.ceil(len(train_set) / config.batch_size)))
     batches = list(encode.epochs([max(map(len, r.ids)) for r in train_set], config.batch_size, config.seed, steps))
 
     def step(i: int) -> loop.Metrics:
-        loss, accuracy = comparison_loss(model, [train_set[place] for place in batches[i]])
-        loss.backward()
+        loss, accuracy = learn(compute, [train_set[place] for place in batches[i]])
         rate = cosine(i, steps, config.learning_rate, config.warmup, config.final_rate)
         return {
-            "loss": loss.item(),
+            "loss": loss,
             "pair_accuracy": accuracy,
             "gradient_norm": optimizer.update(rate),
             "learning_rate": rate,
@@ -66,12 +82,16 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
 
     model.train()
     state = loop.State({"model": model}, {"model": optimizer})
-    history = loop.run("reward", steps, step, state, run.folder, config.seed, report)
+
+    def named(i: int) -> str:
+        return ", ".join(formats.place(config.data, place) for place in batches[i])
+
+    history = loop.run("reward", steps, step, state, run.folder, config.seed, report, rows=named)
     scorer = Scorer(model, start.tokenizer)
     shift = demonstration_mean(scorer, shown or [best(row) for row in rows])
     facts: dict[str, Any] = {"kind": "reward", "shift": shift}
     if held:
-        facts["held_out_pair_accuracy"], facts["held_out_pairs"] = pairwise_accuracy(scorer, held)
+        facts |= agreement.measure(*scored(scorer, held)).facts()
     return base.publish(run, name, model, start.tokenizer, history, **facts)
 
 
@@ -113,25 +133,76 @@ def ranked(tokenizer: Any, row: formats.Row) -> Ranked:
     return Ranked(ids, [output["rank"] for output in row["outputs"]])
 
 
+def learn(compute: Compute, batch: list[Ranked]) -> tuple[float, float]:
+    """Leave the gradients of the batch's ranking loss on the weights; return it and the share of the pairs in the right order.
+
+    Prompts are computed some at a time, so that memory does not grow with the batch: each prompt's mean over its pairs stands for itself.
+    """
+    counting = [element for element in batch if len(set(element.ranks)) > 1] or batch[:1]
+    parts = _parts(counting) if compute.packed else [counting]
+    loss, accuracy = 0.0, 0.0
+    pairs = sum(element.pairs for element in counting)
+    with compute.working() as model:
+        for part in parts:
+            scores = (shared_scores if compute.packed else separate_scores)(model, part)
+            part_loss, right = comparison(scores, part)
+            part_loss = part_loss * (len(part) / len(counting))
+            part_loss.backward()
+            loss, accuracy = loss + part_loss.item(), accuracy + right * sum(e.pairs for e in part) / max(1, pairs)
+    return loss, accuracy
+
+
+def _parts(batch: list[Ranked]) -> list[list[Ranked]]:
+    """Return the batch in parts of at most PART tokens, or of one prompt."""
+    parts: list[list[Ranked]] = []
+    room = 0
+    for element in batch:
+        size = sum(map(len, element.ids))
+        if not parts or size > room:
+            parts, room = [*parts, []], PART
+        parts[-1].append(element)
+        room -= size
+    return parts
+
+
 def comparison_loss(model: Any, batch: list[Ranked]) -> tuple[torch.Tensor, float]:
     """Return the ranking loss of the batch and the share of its pairs in the right order. Every answer is computed once, whatever its pairs."""
-    flat = [ids for element in batch for ids in element.ids]
-    scores = read_scores(model, encode.pad(flat), torch.tensor([len(ids) for ids in flat]))
+    return comparison(separate_scores(model, batch), batch)
+
+
+def comparison(scores: torch.Tensor, batch: list[Ranked]) -> tuple[torch.Tensor, float]:
+    """Return the ranking loss of all answers' `scores`, prompt after prompt, and the share of the pairs in the right order."""
     split = list(scores.split([len(element.ids) for element in batch]))
     ranks = [torch.tensor(element.ranks) for element in batch]
     gaps = torch.cat([losses.pair_gaps(s, r) for s, r in zip(split, ranks, strict=True)])
     return losses.ranking_loss(split, ranks), (gaps > 0).float().mean().item()
 
 
+def separate_scores(model: Any, batch: list[Ranked]) -> torch.Tensor:
+    """Return every answer's score, prompt after prompt, from rows that are padded."""
+    flat = [ids for element in batch for ids in element.ids]
+    return read_scores(model, encode.pad(flat), torch.tensor([len(ids) for ids in flat]))
+
+
+def shared_scores(model: Any, batch: list[Ranked]) -> torch.Tensor:
+    """Return what `separate_scores` does; what the answers to a prompt begin with is computed once. `model` attends to packs."""
+    pack = packing.branches([element.branches() for element in batch])
+    hidden = model.base_model(**packing.arguments(pack)).last_hidden_state[0]  # (N, D)
+    ends = pack.ends[[before is not None for before in pack.follows]]
+    return model.score(hidden[ends])[:, 0].float()
+
+
 def pairwise_accuracy(scorer: Scorer, rows: list[formats.Row]) -> tuple[float, int]:
     """Return the share of untied pairs that the scorer puts in the labeler's order, and the number of those pairs."""
-    right, pairs = 0, 0
-    for row in rows:
-        prompt = row["input"]["messages"]
-        scores = torch.tensor(scorer.score_many([(prompt, o["messages"][0]["content"]) for o in row["outputs"]]))
-        gaps = losses.pair_gaps(scores, torch.tensor([o["rank"] for o in row["outputs"]]))
-        right, pairs = right + int((gaps > 0).sum()), pairs + len(gaps)
-    return (right / pairs if pairs else math.nan), pairs
+    found = agreement.measure(*scored(scorer, rows))
+    return found.accuracy, found.pairs
+
+
+def scored(scorer: Scorer, rows: list[formats.Row]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Return each row's scores (K,) and ranks (K,)."""
+    asked = [(row["input"]["messages"], o["messages"][0]["content"]) for row in rows for o in row["outputs"]]
+    scores = torch.tensor(scorer.score_many(asked)).split([len(row["outputs"]) for row in rows])
+    return list(scores), [torch.tensor([o["rank"] for o in row["outputs"]]) for row in rows]
 
 
 def best(row: formats.Row) -> formats.Row:

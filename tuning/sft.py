@@ -5,17 +5,22 @@ model = sft.train(sft.Config(model="starter", data="train.jsonl", suffix="hobann
 
 import math
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from chains.errors import UsageError
 from chains.models import registry
-from tuning import base, encode, formats, loop, losses
+from tuning import base, demonstrations, encode, frozen, loop, losses, packing
+from tuning.compute import Compute
 from tuning.configs import SFTConfig as Config
 from tuning.configs import check
 from tuning.data import rates
 from tuning.forward import chosen_logits, chosen_tokens
 from tuning.optimizer import Optimizer, cosine
+from tuning.watch import Watch
 
 __all__ = ["Config", "train"]
 
@@ -26,40 +31,111 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
     Raises UsageError on a bad row, naming file and line, before anything is trained.
     """
     check(config)
-    run = base.begin("sft", config, [config.model])
+    _check_together(config)
+    run = base.begin("sft", config, [name for name in (config.model, config.reward_model) if name])
     name = registry.new_name(config.model, config.suffix)
-    rows = formats.read_chat(config.data)
-    held = formats.read_chat(config.validation) if config.validation else []
-    start = base.load(config.model, dropout=config.dropout)
-    train_set = encode.examples(start.tokenizer, rows, config.data, start.context)
-    valid_set = encode.examples(start.tokenizer, held, str(config.validation), start.context)
+    shown = demonstrations.read(config.data)
+    held = demonstrations.read(config.validation) if config.validation else demonstrations.Demonstrations([], [])
+    start = frozen.load(config) if config.lora_rank else base.load(config.model, dropout=config.dropout)
+    train_set = encode.examples(start.tokenizer, shown.rows, config.data, start.context, shown.places)
+    valid_set = encode.examples(start.tokenizer, held.rows, str(config.validation), start.context, held.places)
     model = start.model
+    compute = Compute(model, config.dtype, config.packing, config.gradient_checkpointing)
     optimizer = Optimizer([model], config.weight_decay, config.clip)
-    steps = max(1, math.ceil(config.epochs * math.ceil(len(train_set) / config.batch_size)))
+    epoch = math.ceil(len(train_set) / config.batch_size)
+    steps = max(1, math.ceil(config.epochs * epoch))
     batches = list(encode.epochs([len(e.ids) for e in train_set], config.batch_size, config.seed, steps))
-
+    state = loop.State({"model": frozen.trained(model)}, {"model": optimizer})
+    loss = (lambda: mean_loss(model, valid_set)) if valid_set else None
+    watch = Watch(config, model, start.tokenizer, held.rows, loss, state, run)
     seen = 0
 
     def step(i: int) -> loop.Metrics:
         nonlocal seen
-        seen += sum(len(train_set[place].ids) for place in batches[i])
-        loss = demonstration_loss(model, [train_set[place] for place in batches[i]])
-        loss.backward()
+        batch = [train_set[place] for place in batches[i]]
+        seen += sum(len(e.ids) for e in batch)
+        loss = learn(compute, batch, config.accumulate)
         rate = cosine(i, steps, config.learning_rate, config.warmup, config.final_rate)
-        metrics = {"loss": loss.item(), "gradient_norm": optimizer.update(rate), "learning_rate": rate}
-        if valid_set and (i + 1) % math.ceil(len(train_set) / config.batch_size) == 0:
-            metrics["validation_loss"] = mean_loss(model, valid_set)
-        return metrics
+        metrics = {"loss": loss, "gradient_norm": optimizer.update(rate), "learning_rate": rate}
+        return metrics | (watch.look(i + 1) if (i + 1) % epoch == 0 or i + 1 == steps else {})
+
+    def named(i: int) -> str:
+        return ", ".join(shown.places[place] for place in batches[i])
+
+    def tell(progress: loop.Progress) -> None:
+        report(replace(progress, samples=watch.samples))
+        watch.samples = ()
 
     model.train()
-    state = loop.State({"model": model}, {"model": optimizer})
     began = time.monotonic()
-    history = loop.run("sft", steps, step, state, run.folder, config.seed, report)
+    history = loop.run("sft", steps, step, state, run.folder, config.seed, tell, finished=watch.finished, rows=named)
     rates.record("sft", seen, time.monotonic() - began)  # by which `data check` says how long a training will take here
-    return base.publish(run, name, model, start.tokenizer, history)
+    facts = watch.published()
+    return base.publish(run, name, frozen.whole(model, config), start.tokenizer, history, **facts)
 
 
-def demonstration_loss(model: Any, batch: list[encode.Example]) -> torch.Tensor:
+def _check_together(config: Config) -> None:
+    """Raise UsageError on the first option that does nothing without another one that is missing."""
+    needs = [
+        (
+            config.quantize and not config.lora_rank,
+            "quantize freezes the weights, so that nothing trains",
+            "lora_rank=8",
+        ),
+        (
+            config.publish == "validation" and not config.validation,
+            "publish='validation' has nothing to measure",
+            "validation=FILE",
+        ),
+        (
+            config.publish == "reward" and not config.reward_model,
+            "publish='reward' has nothing to measure",
+            "reward_model=NAME",
+        ),
+        (
+            bool(config.reward_model) and not config.validation,
+            "reward_model has no prompts to score answers to",
+            "validation=FILE",
+        ),
+        (bool(config.patience) and not config.validation, "patience has nothing to measure", "validation=FILE"),
+        (
+            bool(config.samples) and not config.validation,
+            "samples has no prompts to show answers to",
+            "validation=FILE",
+        ),
+    ]
+    for missing, what, give in needs:
+        if missing:
+            raise UsageError(f"{what}; give {give} with it")
+
+
+def learn(compute: Compute, batch: Sequence[encode.Example], parts: int = 1) -> float:
+    """Leave the gradients of the batch's loss on the weights and return it: the mean over all its learned tokens, in however many parts."""
+    size, total = math.ceil(len(batch) / parts), _learned(batch)
+    whole = 0.0
+    with compute.working() as model:
+        for first in range(0, len(batch), size):
+            part = batch[first : first + size]
+            loss = (packed_loss if compute.packed else demonstration_loss)(model, part) * (_learned(part) / total)
+            loss.backward()
+            whole += loss.item()
+    return whole
+
+
+def _learned(batch: Sequence[encode.Example]) -> int:
+    return sum(sum(e.learned[1:]) for e in batch)
+
+
+def packed_loss(model: Any, batch: Sequence[encode.Example]) -> torch.Tensor:
+    """Return what `demonstration_loss` does, from the rows end to end; `model` attends to packs."""
+    pack = packing.rows([e.ids for e in batch])
+    learned = torch.tensor([[mark for e in batch for mark in (0, *e.learned[1:])]])  # (1, N)
+    return losses.token_loss(
+        chosen_logits(model, pack.ids, learned, **packing.arguments(pack)), chosen_tokens(pack.ids, learned)
+    )
+
+
+def demonstration_loss(model: Any, batch: Sequence[encode.Example]) -> torch.Tensor:
     """Return the mean loss in nats over all the assistant's tokens of the batch together."""
     ids, learned = encode.pad([e.ids for e in batch]), encode.pad([e.learned for e in batch])  # (B, T)
     return losses.token_loss(chosen_logits(model, ids, learned), chosen_tokens(ids, learned))

@@ -46,7 +46,8 @@ def _written(invocation: typer.Context, name: str) -> bool:
 
 
 def _parameter(item: Any, kind: Any) -> inspect.Parameter:
-    option = typer.Option(f"--{item.name.replace('_', '-')}", help=item.metadata.get("help"))
+    flag = f"--{item.name.replace('_', '-')}"
+    option = typer.Option(f"{flag}/--no-{flag[2:]}" if kind is bool else flag, help=item.metadata.get("help"))
     default = inspect.Parameter.empty if item.default is MISSING else item.default
     return inspect.Parameter(
         item.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]

@@ -8,7 +8,6 @@ import typer.core
 
 from apps.cli import flags, show, win
 from apps.cli.evaluate_retrieval import retrieval
-from tuning import formats
 
 
 class FileFirst(typer.core.TyperGroup):

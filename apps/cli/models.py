@@ -42,15 +42,17 @@ def list_models(json: flags.Json = False) -> None:
 
 @app.command("show")
 def show_model(name: Name, json: flags.Json = False) -> None:
-    """Show what a model was made from, and its numbers.
+    """Show what a model was made from, back to its first ancestor, and its numbers.
 
     Example: chaintune models show starter
     """
-    row = _row(registry.find(name))
+    row = {**_row(registry.find(name)), "lineage": _lineage(name)}
     if json:
         show.as_json(row)
     else:
-        _print_tree(row)
+        _print_tree({key: value for key, value in row.items() if key != "lineage"})
+        show.say("lineage:")
+        _print_lineage(row["lineage"], "  ")
 
 
 @app.command("add")
@@ -90,6 +92,23 @@ def _confirmed(question: str) -> bool:
 
 def _row(entry: registry.Entry) -> dict[str, Any]:
     return {"name": entry.name, "kind": entry.kind, "path": str(entry.path), "source": entry.source, "meta": entry.meta}
+
+
+def _lineage(name: str, below: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return how a model was made and from which, as far back as the registry knows; `below` are those that it is an ancestor of."""
+    try:
+        meta = registry.find(name).meta if not name.startswith("hf:") and name not in below else {}
+    except UsageError:
+        return {"name": name, "method": "removed", "data": [], "parents": []}
+    parents = [_lineage(parent, (*below, name)) for parent in meta.get("parents", [])]
+    return {"name": name, "method": meta.get("method", "given"), "data": list(meta.get("data", {})), "parents": parents}
+
+
+def _print_lineage(made: dict[str, Any], indent: str) -> None:
+    read = f", {', '.join(made['data'])}" if made["data"] else ""
+    show.say(f"{indent}{made['name']} ({made['method']}{read})")
+    for parent in made["parents"]:
+        _print_lineage(parent, indent + "  ")
 
 
 def _print_tree(value: dict[str, Any], indent: str = "") -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import typer
 
 from apps.cli import config_options, show
+from apps.text import language, text
 from tuning import presets
 from tuning.configs import (
     DPOConfig,
@@ -98,11 +99,18 @@ def _add(app: typer.Typer, name: str, stage: str, config: type, help: str, examp
 def _train(stage: str, config: Any, as_json: bool) -> None:
     check(config)  # before torch loads
     module = importlib.import_module(f"tuning.{stage}")
+    words = language()
     try:
         with show.progress(stage) as advance:
-            entry = module.train(config, report=lambda at: advance(at.step, at.steps, _numbers(at.metrics)))
+
+            def report(at: Any) -> None:
+                advance(at.step, at.steps, _numbers(at.metrics))
+                for question, answer in at.samples:
+                    show.note(text("tune_sample", words, step=at.step, question=question, answer=answer))
+
+            entry = module.train(config, report=report)
     except KeyboardInterrupt:
-        show.note("the last checkpoint is kept; the same command goes on from there")
+        show.note(text("tune_stopped", words))
         raise
     if as_json:
         show.as_json({"name": entry.name, "path": str(entry.path), "meta": entry.meta})

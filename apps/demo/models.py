@@ -61,6 +61,7 @@ def supervised(files: Files, sizes: Sizes, seed: int, bars: Bars) -> registry.En
         learning_rate=sizes.sft_rate,
         dropout=0.1,
         weight_decay=0.3,
+        packing=False,  # the demo's figures are those of torch's own products
         seed=seed,
     )
     with bars("SFT") as bar:
@@ -116,6 +117,7 @@ def reward_model(name: str, files: Files, sizes: Sizes, seed: int, bars: Bars) -
         suffix="hobanne-rm",
         epochs=sizes.rm_epochs,
         learning_rate=5e-4,
+        packing=False,  # as above
         seed=seed,
     )
     with bars("reward model") as bar:

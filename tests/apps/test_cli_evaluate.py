@@ -49,5 +49,5 @@ def test_eval_of_a_file_is_eval_model(capsys):
     assert main(["eval", "--model", "starter", "/nowhere.jsonl"]) == 2
     first = capsys.readouterr().err
     assert "/nowhere.jsonl" in first
-    assert main(["eval", "model", "/nowhere.jsonl", "--model", "starter"]) == 2
+    assert main(["eval", "/nowhere.jsonl", "--model", "starter"]) == 2
     assert capsys.readouterr().err == first

@@ -48,6 +48,30 @@ def test_without_models_the_next_step_is_said(capsys):
     assert "chaintune demo" in capsys.readouterr().out
 
 
+def test_a_models_lineage_goes_back_to_its_first_ancestor(capsys):
+    make("starter", method="pretrain", data={"corpus.txt": "0f"}, parents=[])
+    make("ft:starter:local:a:abcd1234", method="sft", data={"train.jsonl": "1a"}, parents=["starter"])
+    parents = ["ft:starter:local:a:abcd1234", "ft:starter:local:rm:gone0000"]
+    make("ft:starter:local:b:abcd1234", method="ppo", data={"prompts.jsonl": "2b", "text.txt": "3c"}, parents=parents)
+    assert main(["models", "show", "ft:starter:local:b:abcd1234"]) == 0
+    assert capsys.readouterr().out.endswith(
+        "lineage:\n"
+        "  ft:starter:local:b:abcd1234 (ppo, prompts.jsonl, text.txt)\n"
+        "    ft:starter:local:a:abcd1234 (sft, train.jsonl)\n"
+        "      starter (pretrain, corpus.txt)\n"
+        "    ft:starter:local:rm:gone0000 (removed)\n"
+    )
+    assert main(["models", "show", "ft:starter:local:a:abcd1234", "--json"]) == 0
+    (parent,) = said(capsys)["lineage"]["parents"]
+    assert parent == {"name": "starter", "method": "pretrain", "data": ["corpus.txt"], "parents": []}
+
+
+def test_a_model_that_names_itself_as_parent_is_shown_once(capsys):
+    make("odd", method="sft", parents=["odd"])
+    assert main(["models", "show", "odd"]) == 0
+    assert capsys.readouterr().out.endswith("  odd (sft)\n    odd (given)\n")
+
+
 def test_runs_are_listed_shown_and_exported(tmp_path, capsys):
     main(["chat", "-m", "first\nquestion", "--model", "fake:the answer"])
     capsys.readouterr()

@@ -37,6 +37,7 @@ def test_every_field_is_a_flag_with_its_default_and_help(words):
     for field in fields:
         option = flags[field.name]
         assert option.opts == ["--" + field.name.replace("_", "-")]
+        assert option.secondary_opts == (["--no-" + option.opts[0][2:]] if field.type is bool else [])
         assert option.help == field.metadata["help"]
         assert option.required == (field.default is dataclasses.MISSING)
         assert option.required or option.default == field.default
@@ -85,6 +86,21 @@ def test_a_model_is_made_tuned_and_measured(tiny, chats, tmp_path, capsys):
     assert (measured["rows"], measured["exact"]) == (12, 0.0)
     assert measured["perplexity"] > 1
     assert main(["chat", "-m", "hi", "--model", made["name"], "--temperature", "0"]) == 0
+
+
+def test_sample_answers_are_shown_in_the_readers_language(tiny, chats, tmp_path, capsys, monkeypatch):
+    data, held = tmp_path / "chat.jsonl", tmp_path / "held.jsonl"
+    formats.write(data, chats[:4])
+    formats.write(held, chats[4:6])
+    said = {}
+    for words in ("en", "ko"):
+        monkeypatch.setenv("CHAINTUNE_LANG", words)
+        options = "--epochs 1 --batch-size 4 --samples 1 --max-tokens 3 --no-packing"
+        command = ["tune", "sft", "--model", tiny, "--data", str(data), "--validation", str(held), *options.split()]
+        assert main(command) == 0
+        said[words] = capsys.readouterr().err
+    assert said["en"].startswith("step 1  What is 4 and 4?\n  → ")
+    assert said["ko"].startswith("1단계  What is 4 and 4?\n  → ")
 
 
 def test_a_reward_model_is_trained_on_rankings(tiny, tmp_path, capsys):

@@ -213,3 +213,27 @@ def test_a_write_that_the_system_stops_is_one_sentence_and_leaves_nothing(tmp_pa
     with stopped, files_of_at_most(200_000):
         write(tmp_path)
     assert names(tmp_path) == []
+
+
+def test_what_a_killed_process_left_is_cleared_by_the_next_publish(tmp_path):
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom chains.home import publish_folder\n"
+        "with publish_folder(Path(sys.argv[1])) as work:\n    (work / 'half').write_text('x')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "model")], check=False).returncode == -9
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".model.")
+    with publish_folder(tmp_path / "running") as work, publish_folder(tmp_path / "other"):
+        assert work.is_dir()  # a process that lives keeps what it writes
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "running"]
+
+
+def test_a_model_that_was_set_aside_when_its_process_was_killed_comes_back(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    aside = tmp_path / f".model.{dead.pid}.abcd_123" / "model"
+    aside.mkdir(parents=True)
+    (aside / "meta.json").write_text("{}")
+    with publish_folder(tmp_path / "other"):
+        pass
+    assert (tmp_path / "model" / "meta.json").is_file() and not aside.parent.exists()

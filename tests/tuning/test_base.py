@@ -112,7 +112,7 @@ def test_a_run_is_its_numbers_its_data_and_its_parents_weights(tmp_path):
     assert base.begin("sft", config, ["starter"]).folder != folder
     again = base.begin("sft", config, ["starter"]).folder
     tiny.write(tmp_path / "d.jsonl", [tiny.chat("yes?", "maybe.")])
-    assert base.begin("sft", config, ["starter"]).folder != again
+    assert base.begin("sft", config, ["starter"]).folder != again  # nothing was stopped half-way, so it begins anew
 
 
 def test_a_checkout_that_is_not_installed_has_no_version(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """A run may be killed, interrupted, or find its newest checkpoint cut short: it ends as one that was never stopped."""
 
+import errno
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from chains.errors import ModelError
+from chains.errors import MachineError, ModelError, UsageError
 from tuning import loop
 from tuning.optimizer import Optimizer, cosine
 
@@ -150,6 +151,58 @@ def test_a_step_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(tmp_pat
     assert newest.is_dir()
     with pytest.raises(ModelError, match=r"toy step 1: loss is nan.*no checkpoint was written yet"):
         Toy(tmp_path / "other", diverges_at=1).run()
+
+
+def test_a_step_that_is_not_finite_names_its_rows(tmp_path):
+    toy = Toy(tmp_path / "toy", diverges_at=2)
+    with pytest.raises(ModelError, match=r"look at this step's data: d\.jsonl:2$"):
+        loop.run("toy", STEPS, toy.step, toy.state, toy.folder, 3, rows=lambda i: f"d.jsonl:{i + 1}")
+
+
+def test_the_same_run_twice_at_once_is_refused_and_leaves_the_first_alone(tmp_path, whole):
+    first, said = Toy(tmp_path / "toy"), []
+
+    def report(progress):
+        if progress.step == 3:
+            with pytest.raises(UsageError) as caught:
+                Toy(tmp_path / "toy").run()
+            said.append(str(caught.value))
+
+    history = loop.run("toy", STEPS, first.step, first.state, first.folder, 3, report, -1.0)
+    assert said == [
+        f"the same training is running already (its checkpoints are in {first.folder}); wait for it, or give another seed"
+    ]
+    assert_ends_like(first, history, whole)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_usable(tmp_path, whole, monkeypatch):
+    folder, real = tmp_path / "toy", loop.save_file
+
+    def full(tensors, path):
+        if "step-00000003" in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(tensors, path)
+
+    monkeypatch.setattr(loop, "save_file", full)
+    with pytest.raises(
+        MachineError, match=r"the disk is full while writing .*step-00000003 .*run the same command again"
+    ):
+        Toy(folder).run()
+    assert sorted(path.name for path in folder.iterdir()) == ["step-00000001", "step-00000002"]
+    monkeypatch.setattr(loop, "save_file", real)
+    again = Toy(folder)
+    history = again.run()
+    assert again.done[0] == 3
+    assert_ends_like(again, history, whole)
+
+
+def test_a_run_that_is_finished_stops_and_stays_so(tmp_path):
+    toy = Toy(tmp_path / "toy")
+    history = loop.run(
+        "toy", STEPS, toy.step, toy.state, toy.folder, 3, finished=lambda: toy.state.numbers["drawn"] != 0
+    )
+    assert len(history) == 1
 
 
 def test_a_run_leaves_the_callers_random_stream_alone(tmp_path):

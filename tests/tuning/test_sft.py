@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from chains.errors import UsageError
+from chains.errors import ModelError, UsageError
 from chains.home import home
 from chains.models import registry
 from tests import tiny
@@ -162,6 +162,34 @@ def test_validation_is_measured_each_epoch_and_not_learned(tmp_path, config):
     start = base.load(measured.name)
     expected = sft.mean_loss(start.model, [encode.example(start.tokenizer, row) for row in rows], batch_size=1)
     assert measured.meta["metrics"]["validation_loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_data_that_changed_since_the_run_was_stopped_is_refused(tmp_path, config):
+    def interrupt(progress):
+        if progress.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        sft.train(config, interrupt)
+    tiny.write(tmp_path / "train.jsonl", ROWS[:3])
+    with pytest.raises(UsageError) as caught:
+        sft.train(config)
+    (kept,) = (home() / "work").glob("sft-*")
+    assert str(caught.value) == (
+        f"{config.data} has changed since this training was stopped; put the file back to go on, or remove {kept} to begin anew"
+    )
+    tiny.write(tmp_path / "train.jsonl", ROWS)
+    steps = []
+    sft.train(config, lambda progress: steps.append(progress.step))
+    assert steps[0] == 4
+
+
+def test_a_loss_that_is_not_a_number_names_the_rows(tmp_path, config, monkeypatch):
+    monkeypatch.setattr(sft, "learn", lambda compute, batch, parts: float("nan"))
+    with pytest.raises(
+        ModelError, match=r"sft step 1: loss is nan; .* look at this step's data: \S+train\.jsonl:\d, \S+:\d$"
+    ):
+        sft.train(config)
 
 
 def test_a_run_is_not_taken_up_on_another_model_of_the_same_name(config):

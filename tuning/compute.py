@@ -1,0 +1,72 @@
+"""The numbers in which a model is trained: its float32 weights as they are, or a bfloat16 copy that computes for them.
+
+    compute = Compute(model, "bfloat16")
+    with compute.working() as copy:                   # the copy has the weights of this moment
+        loss(copy).backward()
+    optimizer.update(rate)                  # the float32 weights have the gradients
+
+Updates smaller than bfloat16 can tell apart are not lost, because the optimiser moves the float32 weights.
+"""
+
+import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+
+from tuning import packing, products
+
+
+class Compute:
+    """A model that trains, and what computes its gradients."""
+
+    def __init__(self, model: Any, dtype: str = "float32", packed: bool = True, recompute: bool = False) -> None:
+        self.master = model
+        self.packed = packed and _packs(model)
+        if self.packed:
+            products.accelerate(model)
+        trains = all(p.requires_grad for p in model.parameters())
+        self.model = _half(model) if dtype == "bfloat16" and trains else model  # a frozen base is in bfloat16 itself
+        if recompute:
+            name = "activation_checkpointing_enable"  # the older name goes with transformers 6
+            enable = getattr(self.model, name if hasattr(self.model, name) else "gradient_checkpointing_enable")
+            enable({"use_reentrant": False})
+
+    @contextmanager
+    def working(self) -> Iterator[Any]:
+        """Yield what computes, with the weights of this moment; the gradients that it gets are the weights' when the block ends."""
+        if self.model is not self.master:
+            self._refresh()
+        with packing.attending(self.model) if self.packed else nullcontext():
+            yield self.model
+        if self.model is not self.master:
+            self._collect()
+
+    @torch.no_grad()
+    def _refresh(self) -> None:
+        self.model.train(self.master.training)
+        for mine, its in zip(self.model.parameters(), self.master.parameters(), strict=True):
+            mine.copy_(its)
+
+    @torch.no_grad()
+    def _collect(self) -> None:
+        for mine, its in zip(self.model.parameters(), self.master.parameters(), strict=True):
+            if mine.grad is not None:
+                its.grad = mine.grad.float() if its.grad is None else its.grad.add_(mine.grad)
+                mine.grad = None
+
+
+def _packs(model: Any) -> bool:
+    if why := packing.refusal(model):
+        warnings.warn(f"{type(model).__name__} is trained with padding: {why}", stacklevel=3)
+    return why is None
+
+
+def _half(model: Any) -> Any:
+    """Return a copy of the model with its parameters in bfloat16; its buffers, such as rotary frequencies, stay what they are."""
+    half = copy.deepcopy(model)
+    for parameter in half.parameters():
+        parameter.data = parameter.data.bfloat16()
+    return half
