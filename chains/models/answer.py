@@ -17,7 +17,21 @@ from chains.models.structured import truncated
 from chains.models.tool_forms import Said
 
 if TYPE_CHECKING:
-    from chains.models.engine import Completion
+    from chains.models.engine import Completion, Request
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One call, ready for the engine: a request for each of n answers, and how they are read."""
+
+    asked: Asked
+    reader: Reader
+    requests: Sequence["Request"]
+    model_name: str
+
+    def answer(self, completions: Sequence["Completion"]) -> "Answer":
+        """Return what the engine made of the requests."""
+        return Answer(completions, len(self.requests[0].prompt_ids), self.asked, self.reader, self.model_name)
 
 
 @dataclass(frozen=True)
@@ -53,7 +67,7 @@ class Answer:
         ended = "tool_calls" if called else completion.finish_reason
         told: dict[str, Any] = {"finish_reason": ended, "model_name": self.model_name}
         if self.asked.settings.logprobs:
-            told["logprobs"] = {"content": _logprobs(self.reader.tokenizer, completion)}
+            told["logprobs"] = {"content": token_logprobs(self.reader.tokenizer, completion)}
         return {
             "usage_metadata": UsageMetadata(
                 input_tokens=self.prompt_tokens, output_tokens=written, total_tokens=self.prompt_tokens + written
@@ -62,16 +76,17 @@ class Answer:
         }
 
 
-def _logprobs(tokenizer: Any, completion: "Completion") -> list[dict[str, Any]]:
+def token_logprobs(tokenizer: Any, completion: "Completion") -> list[dict[str, Any]]:
     """Return OpenAI's shape: a token, its log-probability, its bytes, and the likeliest in its place; the end of the turn included."""
     others = completion.top_logprobs or [[] for _ in completion.token_ids]
     return [
-        {**_token(tokenizer, token, logprob), "top_logprobs": [_token(tokenizer, *each) for each in likely]}
+        {**named_token(tokenizer, token, logprob), "top_logprobs": [named_token(tokenizer, *each) for each in likely]}
         for token, logprob, likely in zip(completion.token_ids, completion.logprobs, others, strict=True)
     ]
 
 
-def _token(tokenizer: Any, token: int, logprob: float) -> dict[str, Any]:
+def named_token(tokenizer: Any, token: int, logprob: float) -> dict[str, Any]:
+    """Return OpenAI's shape of one token: its text, log-probability and bytes."""
     raw = _bytes(tokenizer, token)
     return {"token": raw.decode("utf-8", errors="replace"), "logprob": logprob, "bytes": list(raw)}
 

@@ -26,7 +26,7 @@ from pydantic import Field, PrivateAttr, ValidationError
 
 from chains.errors import UsageError
 from chains.models import asked, chat_prompt, settings, structured, together, weights
-from chains.models.answer import Answer
+from chains.models.answer import Answer, Prepared
 from chains.models.asked import Asked
 from chains.models.bound import BoundChat
 from chains.models.chat_prompt import Shown
@@ -108,6 +108,15 @@ class LocalChat(settings.Sampled, BaseChatModel):
         return chat_prompt.show(
             self._load(), self._convert_input(messages).to_messages(), asked.asked(self, given).tools
         )
+
+    def prepare(self, messages: LanguageModelInput, **given: Any) -> Prepared:
+        """Return what a call with these messages and arguments asks of the engine, for whoever waits for it in a way of his own."""
+        wished = asked.asked(self, given)
+        constraint = self._constraint(wished)
+        if constraint is not None:
+            self.engine.prepare(constraint)
+        reader, requests = self._prompt(self._convert_input(messages).to_messages(), wished, constraint)
+        return Prepared(wished, reader, requests, self.model_name)
 
     def get_token_ids(self, text: str) -> list[int]:
         """Return the ids of `text` by this model's tokenizer, nothing added."""
