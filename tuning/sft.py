@@ -5,6 +5,7 @@ model = sft.train(sft.Config(model="starter", data="train.jsonl", suffix="hobann
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,15 +20,20 @@ from tuning.optimizer import Optimizer, cosine
 
 __all__ = ["Config", "train"]
 
+AtEpoch = Callable[[int, Any, Any, loop.Metrics], None]
+"""Called with the steps done, the model, its tokenizer and the last step's metrics. A run that is taken up again may call it once more."""
 
-def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
+
+def train(
+    config: Config, report: loop.Report = loop.silent, name: str | None = None, at_epoch: AtEpoch | None = None
+) -> registry.Entry:
     """Fine-tune `config.model` on the demonstrations in `config.data`, register the new model and return its entry.
 
-    Raises UsageError on a bad row, naming file and line, before anything is trained.
+    `name` is the new model's (None: a fresh one); `at_epoch` sees the model after each pass but the last one. Raises UsageError on a bad row, naming file and line, before anything is trained.
     """
     check(config)
     run = base.begin("sft", config, [config.model])
-    name = registry.new_name(config.model, config.suffix)
+    name = name or registry.new_name(config.model, config.suffix)
     rows = formats.read_chat(config.data)
     held = formats.read_chat(config.validation) if config.validation else []
     start = base.load(config.model, dropout=config.dropout)
@@ -49,6 +55,8 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
         metrics = {"loss": loss.item(), "gradient_norm": optimizer.update(rate), "learning_rate": rate}
         if valid_set and (i + 1) % math.ceil(len(train_set) / config.batch_size) == 0:
             metrics["validation_loss"] = mean_loss(model, valid_set)
+        if at_epoch and i + 1 < steps and (i + 1) % math.ceil(len(train_set) / config.batch_size) == 0:
+            at_epoch(i + 1, model, start.tokenizer, metrics)
         return metrics
 
     model.train()
