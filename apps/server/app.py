@@ -19,6 +19,7 @@ from apps.server import (
     job_routes,
     judging,
     keys,
+    metrics,
     model_routes,
 )
 from apps.server.database import Database
@@ -38,13 +39,15 @@ def create(settings: Settings) -> FastAPI:
     app.state.server = State(settings, Warm(settings), gate, db)
     errors.add_to(app)
     app.add_exception_handler(Gone, _nobody)
-    for routes in (chat, completions, embeddings, judging, model_routes, file_routes, job_routes):
+    for routes in (chat, completions, embeddings, judging, model_routes, file_routes, job_routes, metrics):
         app.include_router(routes.router)
     app.add_api_route("/health", _health, methods=["GET"])
     app.add_api_route("/ready", _ready, methods=["GET"])
+    app.state.meters = metrics.Meters(app.state.server)
     app.add_middleware(Guard, settings=settings, authenticate=partial(keys.owner, db, required=settings.needs_key))
     if settings.origins:  # outside the guard: a browser asks first, without a key
         app.add_middleware(CORSMiddleware, allow_origins=settings.origins, allow_methods=["*"], allow_headers=["*"])
+    app.add_middleware(metrics.Measured, meters=app.state.meters)
     return app
 
 

@@ -70,10 +70,8 @@ class Runner:
             with self._db.transaction():
                 queue.end_now(self._db, self._job)
         elif row["crashes"] + 1 >= MOST_CRASHES:
-            log = self._log(self._job)
-            queue.fail(
-                self._db, self._job, "worker_crashed", f"the training ended {MOST_CRASHES} times by itself; see {log}"
-            )
+            said = f"the training ended {MOST_CRASHES} times by itself; see jobs/{self._job}.log in the server's home"
+            queue.fail(self._db, self._job, "worker_crashed", said)
         else:
             queue.update(self._db, self._job, crashes=row["crashes"] + 1)
 

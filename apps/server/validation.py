@@ -55,7 +55,11 @@ def _checked(db: Database, job: Row, param: str, epochs: Any) -> Any:
             f"{row['filename']} is in the {report.format} format, and supervised fine-tuning takes chat messages",
             param,
         )
-    errors = [str(finding).replace(path, row["filename"]) for finding in report.findings if finding.level == "error"]
+    errors = [
+        str(finding).replace(path, row["filename"])
+        for finding in report.findings
+        if finding.level == "error" and finding.rule != "too-few-rows"
+    ]
     if report.rows < 10 and param == "training_file":
         raise Invalid(
             "invalid_n_examples",

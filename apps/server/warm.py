@@ -23,6 +23,7 @@ class Warm:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._held: OrderedDict[str, tuple[Any, int]] = OrderedDict()
+        self._stamps: dict[str, int] = {}
         self._loading = asyncio.Lock()
 
     def names(self) -> list[str]:
@@ -52,12 +53,19 @@ class Warm:
         return model  # type: ignore[no-any-return]
 
     async def _get(self, name: str) -> Any:
+        self._check(name)
         if name not in self._held:
             async with self._loading:  # one at a time: two would both count on the same free memory
                 if name not in self._held:
                     await self._load(name)
         self._held.move_to_end(name)
         return self._held[name][0]
+
+    def _check(self, name: str) -> None:
+        """Raise ApiError where the model is not served, and let go of one whose weights on disk have changed."""
+        source, _ = served(name, self._settings)
+        if name in self._held and self._stamps[name] != weights.changed(source):
+            self.drop(name)
 
     async def _load(self, name: str) -> None:
         source, kind = served(name, self._settings)
@@ -69,6 +77,7 @@ class Warm:
         while self._held and self.bytes() + size > self._settings.budget:
             self.drop(next(iter(self._held)))
             await asyncio.to_thread(gc.collect)
+        self._stamps[name] = weights.changed(source)
         make = self._scorer if kind == "reward" else self._chat
         self._held[name] = await asyncio.to_thread(make, name), size
 

@@ -12,8 +12,10 @@ from typing import Any
 
 from apps.server import files, queue, results
 from apps.server.database import Database, Row, new_id
+from apps.server.errors import ApiError
 from apps.server.validation import Invalid, validated
 from chains.errors import ChaintuneError, UsageError
+from chains.home import home
 from chains.models import registry
 
 KEPT_CHECKPOINTS = 3
@@ -39,8 +41,10 @@ def work(db: Database, job_id: str) -> None:
         _forget_run(queue.get(db, job_id), db)
     except KeyboardInterrupt:
         _stopped(db, job_id)
+    except ApiError as error:  # a file that has expired meanwhile
+        queue.fail(db, job_id, "invalid_training_file", error.message, "training_file")
     except ChaintuneError as error:
-        queue.fail(db, job_id, "training_failed", str(error))
+        queue.fail(db, job_id, "training_failed", str(error).replace(f"{home()}/", ""))
     finally:
         queue.update(db, job_id, taken=0)
 
@@ -118,6 +122,7 @@ def _keeper(db: Database, job: Row) -> Any:
                    metrics=json.dumps(told))  # fmt: skip
             db.write("INSERT OR REPLACE INTO models VALUES (?, ?)", (name, job["owner"]))
             queue.event(db, job["id"], f"Checkpoint created at step {step}")
+            queue.update(db, job["id"], crashes=0)  # it gets on
         _drop_old(db, job["id"])
 
     return keep

@@ -32,7 +32,9 @@ def test_the_pages_commands_are_there(capsys):
 
 
 def test_langchains_chat_model_streams_binds_tools_and_answers_under_a_schema(url):
-    llm = ChatOpenAI(model="starter", base_url=f"{url}/v1", api_key="none", temperature=0, max_tokens=120, max_retries=0)
+    llm = ChatOpenAI(
+        model="starter", base_url=f"{url}/v1", api_key="none", temperature=0, max_tokens=120, max_retries=0
+    )
     ask = "What colour is the sky?"
     own = load_model("starter", temperature=0, max_tokens=120).invoke(ask)
     assert llm.invoke(ask).content == own.content
@@ -50,5 +52,7 @@ def test_langchains_chat_model_streams_binds_tools_and_answers_under_a_schema(ur
 
 
 def test_langchains_embeddings_are_the_packaged_models(url):
-    made = OpenAIEmbeddings(model="all-MiniLM-L6-v2", base_url=f"{url}/v1", api_key="none", check_embedding_ctx_length=False)
+    made = OpenAIEmbeddings(
+        model="all-MiniLM-L6-v2", base_url=f"{url}/v1", api_key="none", check_embedding_ctx_length=False
+    )
     assert made.embed_query("a red bicycle") == pytest.approx(LocalEmbeddings().embed_query("a red bicycle"), abs=1e-6)

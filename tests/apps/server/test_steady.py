@@ -128,6 +128,18 @@ def test_models_are_listed_shown_and_deleted(client, server):
     assert registry.find("starter")
 
 
+def test_a_model_that_is_made_again_is_read_again(client):
+    ask = {"model": "ft:starter:local:again:1", "messages": ASK, "temperature": 0, "max_tokens": 12}
+    roomy(ask["model"], seed=1)
+    before = client.chat.completions.create(**ask).choices[0].message.content
+    roomy(ask["model"], seed=2)
+    after = client.chat.completions.create(**ask).choices[0].message.content
+    assert before != after
+    registry.remove(ask["model"])
+    with pytest.raises(openai.NotFoundError):
+        client.chat.completions.create(**ask)
+
+
 def test_the_model_not_used_for_longest_makes_room(server_home):
     names = ["starter", "ft:starter:local:a:1", "ft:starter:local:b:2"]
     for place, name in enumerate(names[1:]):
