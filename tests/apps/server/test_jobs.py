@@ -116,7 +116,7 @@ def test_from_a_file_to_a_model_that_chats_and_is_deleted(running, data, tmp_pat
 def test_a_worker_that_is_killed_and_a_job_that_is_paused_end_with_the_same_weights(running, data):
     client, _ = running
     ask = {"model": "starter", "training_file": upload(client, data), "seed": 1, "suffix": "kill",
-           "hyperparameters": {"n_epochs": 50, "batch_size": 2}}  # fmt: skip
+           "hyperparameters": {"n_epochs": 6, "batch_size": 2}}  # fmt: skip
     job = client.fine_tuning.jobs.create(**ask)
     stepped(client, job)
     (pid,) = workers(job)
