@@ -70,11 +70,14 @@ async def _stream(state: State, body: ChatRequest) -> AsyncGenerator[str, None]:
                 if place not in opened:
                     opened.add(place)
                     yield _chunk(head, place, {"role": "assistant", "content": ""})
-                ended = not isinstance(piece, str)
-                for delta in readers[place].finish() if ended else readers[place].add(piece):
-                    yield _chunk(head, place, _delta(delta))
-                if ended:
+                if isinstance(piece, str):
+                    deltas = readers[place].add(piece)
+                else:
+                    deltas = readers[place].finish()
                     completions.append(piece)
+                for delta in deltas:
+                    yield _chunk(head, place, _delta(delta))
+                if not isinstance(piece, str):
                     yield _last(head, place, call, piece)
     if body.with_usage:
         yield sse.event({**head, "choices": [], "usage": usage(call, completions)})

@@ -44,8 +44,8 @@ class CompletionRequest(Sampling):
     def prompts(self) -> list[str | list[int]]:
         """Every prompt, as text or ids."""
         if isinstance(self.prompt, str) or isinstance(self.prompt[0], int):
-            return [self.prompt]  # type: ignore[list-item]
-        return list(self.prompt)  # type: ignore[arg-type]
+            return [self.prompt]
+        return list(self.prompt)
 
     def asked(self) -> dict[str, Any]:
         """Return the settings as LocalChat names them."""

@@ -43,14 +43,14 @@ class Warm:
         model = await self._get(name)
         if not hasattr(model, "engine"):
             raise ApiError(400, f"{name!r} is a reward model, which scores; use /v1/score", "model_not_chat", "model")
-        return model  # type: ignore[no-any-return]
+        return model
 
     async def scorer(self, name: str) -> "Scorer":
         """Return the reward model `name`, loaded. Raises ApiError where it is none."""
         model = await self._get(name)
         if hasattr(model, "engine"):
             raise ApiError(400, f"{name!r} is a chat model and scores nothing", "model_not_reward", "model")
-        return model  # type: ignore[no-any-return]
+        return model
 
     async def _get(self, name: str) -> Any:
         self._check(name)
@@ -125,7 +125,7 @@ def stored_bytes(source: str) -> int:
 
     total = 0
     for file in Path(source).expanduser().glob("*.safetensors"):
-        with safe_open(file, "numpy") as tensors:  # type: ignore[no-untyped-call]
+        with safe_open(file, "numpy") as tensors:
             total += sum(4 * _count(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
     return total
 
