@@ -41,6 +41,11 @@ def runs_db() -> Path:
     return home() / "runs.db"
 
 
+def server_db() -> Path:
+    """Return the SQLite file of the server's files, jobs and keys."""
+    return home() / "server.db"
+
+
 def machine_error(error: OSError, path: Path, verb: str = "write") -> MachineError:
     """Return the one-sentence error for a failed write (or other `verb`) at `path`."""
     if error.errno == errno.ENOSPC:

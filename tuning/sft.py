@@ -5,7 +5,7 @@ model = sft.train(sft.Config(model="starter", data="train.jsonl", suffix="hobann
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,16 +24,22 @@ from tuning.watch import Watch
 
 __all__ = ["Config", "train"]
 
+AtEpoch = Callable[[int, Any, Any, loop.Metrics], None]
+"""Called with the steps done, the model, its tokenizer and the last step's metrics. A run that is taken up again may call it once more."""
 
-def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
+
+def train(
+    config: Config, report: loop.Report = loop.silent, name: str | None = None, at_epoch: AtEpoch | None = None
+) -> registry.Entry:
     """Fine-tune `config.model` on the demonstrations in `config.data`, register the new model and return its entry.
 
-    Raises UsageError on a bad row, naming file and line, before anything is trained.
+    `name` is the new model's (None: a fresh one); `at_epoch` sees the model, and its adapter where it trains one, after each pass but
+    the last one. Raises UsageError on a bad row, naming file and line, before anything is trained.
     """
     check(config)
     _check_together(config)
     run = base.begin("sft", config, [name for name in (config.model, config.reward_model) if name])
-    name = registry.new_name(config.model, config.suffix)
+    name = name or registry.new_name(config.model, config.suffix)
     shown = demonstrations.read(config.data)
     held = demonstrations.read(config.validation) if config.validation else demonstrations.Demonstrations([], [])
     start = frozen.load(config) if config.lora_rank else base.load(config.model, dropout=config.dropout)
@@ -57,7 +63,11 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
         loss = learn(compute, batch, config.accumulate)
         rate = cosine(i, steps, config.learning_rate, config.warmup, config.final_rate)
         metrics = {"loss": loss, "gradient_norm": optimizer.update(rate), "learning_rate": rate}
-        return metrics | (watch.look(i + 1) if (i + 1) % epoch == 0 or i + 1 == steps else {})
+        if (i + 1) % epoch == 0 or i + 1 == steps:
+            metrics |= watch.look(i + 1)
+            if at_epoch and i + 1 < steps:
+                at_epoch(i + 1, model, start.tokenizer, metrics)
+        return metrics
 
     def named(i: int) -> str:
         return ", ".join(shown.places[place] for place in batches[i])

@@ -5,7 +5,24 @@ from typing import Annotated
 
 import typer
 
-from apps.cli import ask, chat, data, demo, doctor, evaluate, index, models, runs, sample, search, train, ui
+from apps.cli import (
+    api_keys,
+    ask,
+    chat,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    index,
+    jobs,
+    models,
+    runs,
+    sample,
+    search,
+    serve,
+    train,
+    ui,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,6 +63,7 @@ for name, function, panel in (
     ("chat", chat.chat, "Chat"),
     ("ask", ask.ask, "Chat"),
     ("ui", ui.ui, "Chat"),
+    ("serve", serve.serve, "Chat"),
     ("index", index.index, "Documents"),
     ("search", search.search, "Documents"),
 ):
@@ -56,3 +74,5 @@ app.add_typer(evaluate.app, name="eval", rich_help_panel="Tune")
 train.add_to(app)
 app.add_typer(models.app, name="models", rich_help_panel="Keep")
 app.add_typer(runs.app, name="runs", rich_help_panel="Keep")
+app.add_typer(jobs.app, name="jobs", rich_help_panel="Keep")
+app.add_typer(api_keys.app, name="keys", rich_help_panel="Keep")

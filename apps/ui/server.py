@@ -57,11 +57,15 @@ def port_is_free(port: int) -> bool:
     return True
 
 
-def check_port(port: int) -> None:
+def check_port(port: int, command: str = "ui") -> None:
     """Raise UsageError, naming the next free port, where `port` is in use."""
     if not port_is_free(port):
         free = next((other for other in range(port + 1, min(port + 100, 65536)) if port_is_free(other)), None)
-        hint = f"use another: chaintune ui --port {free}" if free else "end what uses it, or choose another with --port"
+        hint = (
+            f"use another: chaintune {command} --port {free}"
+            if free
+            else "end what uses it, or choose another with --port"
+        )
         raise UsageError(f"port {port} is in use; {hint}")
 
 

@@ -57,7 +57,7 @@ class Answer:
         ended = "tool_calls" if called else completion.finish_reason
         told: dict[str, Any] = {"finish_reason": ended, "model_name": self.model_name}
         if self.asked.settings.logprobs:
-            told["logprobs"] = {"content": _logprobs(self.reader.tokenizer, completion)}
+            told["logprobs"] = {"content": token_logprobs(self.reader.tokenizer, completion)}
         return {
             "usage_metadata": UsageMetadata(
                 input_tokens=self.prompt_tokens, output_tokens=written, total_tokens=self.prompt_tokens + written
@@ -66,16 +66,17 @@ class Answer:
         }
 
 
-def _logprobs(tokenizer: Any, completion: "Completion") -> list[dict[str, Any]]:
+def token_logprobs(tokenizer: Any, completion: "Completion") -> list[dict[str, Any]]:
     """Return OpenAI's shape: a token, its log-probability, its bytes, and the likeliest in its place; the end of the turn included."""
     others = completion.top_logprobs or [[] for _ in completion.token_ids]
     return [
-        {**_token(tokenizer, token, logprob), "top_logprobs": [_token(tokenizer, *each) for each in likely]}
+        {**named_token(tokenizer, token, logprob), "top_logprobs": [named_token(tokenizer, *each) for each in likely]}
         for token, logprob, likely in zip(completion.token_ids, completion.logprobs, others, strict=True)
     ]
 
 
-def _token(tokenizer: Any, token: int, logprob: float) -> dict[str, Any]:
+def named_token(tokenizer: Any, token: int, logprob: float) -> dict[str, Any]:
+    """Return OpenAI's shape of one token: its text, log-probability and bytes."""
     raw = _bytes(tokenizer, token)
     return {"token": raw.decode("utf-8", errors="replace"), "logprob": logprob, "bytes": list(raw)}
 

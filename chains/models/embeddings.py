@@ -57,6 +57,14 @@ class LocalEmbeddings(Embeddings):
         """Return the vector of a question, with the prefix before it that some models want for questions."""
         return self._encode("encode_query", [text])[0]
 
+    def count_tokens(self, texts: list[str]) -> int:
+        """Return how many tokens the model reads of `texts` together, those cut off at its limit not counted."""
+        model, alone = self._model
+        with alone:
+            return sum(
+                map(len, model.tokenizer(list(texts), truncation=True, max_length=model.max_seq_length)["input_ids"])
+            )
+
     def _encode(self, how: str, texts: list[str]) -> list[list[float]]:
         if not texts:
             return []

@@ -153,6 +153,10 @@ class Engine:
             if not ticket.future.done():
                 ticket.cancel()
 
+    def prepare(self, constraint: Constraint) -> None:
+        """Compile `constraint` now, so that a request with it begins at once. Raises UsageError where it cannot be kept."""
+        self._compiled().matcher(constraint)
+
     def weights_changed(self) -> None:
         """Say that the model's weights were trained since the last call: what was computed with the old ones is dropped."""
         with self._state:

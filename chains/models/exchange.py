@@ -28,17 +28,21 @@ if TYPE_CHECKING:
 class Posed:
     """A prompt as the engine is asked it: a request for each of n answers, and how the answers are read."""
 
+    wished: Asked
     reader: Reader
     requests: list["Request"]
+    model_name: str
+
+    def answer(self, completions: Sequence["Completion"]) -> Answer:
+        """Return what the engine made of the requests."""
+        return Answer(completions, len(self.requests[0].prompt_ids), self.wished, self.reader, self.model_name)
 
 
 @dataclass(frozen=True)
 class Exchange:
     """The prompts of one call."""
 
-    wished: Asked
     posed: list[Posed | UsageError]
-    model_name: str
 
     def requests(self) -> list["Request"]:
         """Return what to ask of the engine, prompt after prompt."""
@@ -48,7 +52,7 @@ class Exchange:
         """Return the answer to each prompt, or what is wrong with it, from the requests' completions."""
         left = iter(completions)
         return [
-            self._answer(each, list(islice(left, len(each.requests)))) if isinstance(each, Posed) else each
+            each.answer(list(islice(left, len(each.requests)))) if isinstance(each, Posed) else each
             for each in self.posed
         ]
 
@@ -57,18 +61,13 @@ class Exchange:
         (posed,) = self.posed
         if isinstance(posed, UsageError):
             raise posed
-        return Streamed(self, posed)
-
-    def _answer(self, posed: Posed, completions: Sequence["Completion"]) -> Answer:
-        read = len(posed.requests[0].prompt_ids)
-        return Answer(completions, read, self.wished, posed.reader, self.model_name)
+        return Streamed(posed)
 
 
 class Streamed:
     """One answer while it comes: `request` is what to ask, and `chunks` what each piece of the engine's stream is."""
 
-    def __init__(self, exchange: Exchange, posed: Posed) -> None:
-        self._exchange = exchange
+    def __init__(self, posed: Posed) -> None:
         self._posed = posed
         self._stream = StreamReader(posed.reader)
         (self.request,) = posed.requests
@@ -80,7 +79,7 @@ class Streamed:
 
     def _end(self, completion: "Completion") -> Iterator[AIMessageChunk]:
         yield from self._stream.finish()
-        answer, said = self._exchange._answer(self._posed, [completion]), self._posed.reader.read(completion.text)
+        answer, said = self._posed.answer([completion]), self._posed.reader.read(completion.text)
         answer.check_whole(completion, said)
         yield AIMessageChunk(content="", chunk_position="last", **answer.facts(completion, said))
 
@@ -93,14 +92,19 @@ def exchange(
     posed: list[Posed | UsageError] = []
     for messages in prompts:
         try:
-            posed.append(_posed(loaded, context, messages, wished, constraint))
+            posed.append(_posed(loaded, context, model_name, messages, wished, constraint))
         except UsageError as error:
             posed.append(error)
-    return Exchange(wished, posed, model_name)
+    return Exchange(posed)
 
 
 def _posed(
-    loaded: Loaded, context: int, messages: list[BaseMessage], wished: Asked, constraint: "Constraint | None"
+    loaded: Loaded,
+    context: int,
+    model_name: str,
+    messages: list[BaseMessage],
+    wished: Asked,
+    constraint: "Constraint | None",
 ) -> Posed:
     """Return one prompt. Raises UsageError where it is longer than the model can read."""
     from chains.models.engine import Request, Sampling
@@ -116,10 +120,8 @@ def _posed(
         values["stop"] += PLAIN_STOP
     seeds = _seeds(wished.settings.seed, wished.settings.n)
     reader = Reader(chat_prompt.form_of(loaded.tokenizer), wished.tools, loaded.tokenizer, ids)
-    return Posed(
-        reader,
-        [Request(tuple(ids), Sampling(**{**values, "seed": seed}), constraint, loaded.adapter) for seed in seeds],
-    )
+    requests = [Request(tuple(ids), Sampling(**{**values, "seed": seed}), constraint, loaded.adapter) for seed in seeds]
+    return Posed(wished, reader, requests, model_name)
 
 
 def _seeds(seed: int | None, n: int) -> list[int | None]:

@@ -28,7 +28,7 @@ _FORMS = {
     "openai": "openai:<model>",
     "fake": "fake:<answer>",
 }
-_TUNED = re.compile(r"ft:[a-z0-9._-]+:[a-z0-9._-]+:[a-z0-9._-]*:[a-z0-9._-]+")
+_TUNED = re.compile(r"ft:[a-z0-9._-]+:[a-z0-9._-]+:[a-z0-9._-]*:[a-z0-9._-]+(:ckpt-step-\d+)?")
 _SHORT = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 

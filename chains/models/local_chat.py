@@ -31,7 +31,7 @@ from chains.models.answer import Answer
 from chains.models.awaiting import completions
 from chains.models.bound import BoundChat
 from chains.models.chat_prompt import Shown
-from chains.models.exchange import Exchange, Streamed, exchange
+from chains.models.exchange import Exchange, Posed, Streamed, exchange
 from chains.models.tools import definitions
 
 if TYPE_CHECKING:
@@ -106,6 +106,15 @@ class LocalChat(settings.Sampled, BaseChatModel):
         return chat_prompt.show(
             self._load(), self._convert_input(messages).to_messages(), asked.asked(self, given).tools
         )
+
+    def prepare(self, messages: LanguageModelInput, **given: Any) -> Posed:
+        """Return what a call with these messages and arguments asks of the engine, for whoever waits for it in a way of his own."""
+        (posed,) = self._exchange([self._convert_input(messages).to_messages()], given).posed
+        if isinstance(posed, UsageError):
+            raise posed
+        if (constraint := posed.requests[0].constraint) is not None:
+            self.engine.prepare(constraint)
+        return posed
 
     def get_token_ids(self, text: str) -> list[int]:
         """Return the ids of `text` by this model's tokenizer, nothing added."""

@@ -99,6 +99,11 @@ class Scorer:
         return through_end(self.tokenizer, ids)
 
 
+def forget() -> None:
+    """Keep no reward model for those who may come."""
+    _load.cache_clear()
+
+
 @lru_cache(maxsize=4)
 def _load(path: str, changed: int) -> tuple[Any, Any]:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer

@@ -7,6 +7,7 @@ weights (see chains.models.lora). Weights come from safetensors alone, and code 
 import json
 import re
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 _loading = threading.Lock()
+_alive: "weakref.WeakValueDictionary[tuple[str, int, str | None, str], Loaded]" = weakref.WeakValueDictionary()
+"""Every model that somebody uses, so that none is in memory twice."""
 
 
 class Loaded:
@@ -112,8 +115,20 @@ def changed(source: str) -> int:
     return max((file.stat().st_mtime_ns for file in Path(source).glob("*.safetensors")), default=0)
 
 
+def forget() -> None:
+    """Keep no model for those who may come: its memory is free once whoever uses it lets go. One in use is still found."""
+    _load.cache_clear()
+
+
 @lru_cache(maxsize=4)
 def _load(source: str, stamp: int, device: str | None, dtype: str) -> Loaded:
+    found = _alive.get((source, stamp, device, dtype))
+    if found is None:
+        found = _alive[source, stamp, device, dtype] = _read(source, device, dtype)
+    return found
+
+
+def _read(source: str, device: str | None, dtype: str) -> Loaded:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

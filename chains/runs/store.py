@@ -8,7 +8,6 @@ first lets the runs that wait for their writer be written (`before_use`), so tha
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -17,8 +16,8 @@ import apsw
 from chains.errors import MachineError
 from chains.home import home, runs_db
 from chains.runs.migrations import MIGRATIONS
+from chains.sqlite import MEMORY, connect
 
-_BUSY_MS = 5000
 _lock = threading.Lock()
 _disk: "_Disk | None" = None
 before_use: list[Callable[[], None]] = []  # chains/runs/writer.py puts its flush here
@@ -80,7 +79,7 @@ def _connected(private: bool, place: str | None = None) -> Iterator[apsw.Connect
             elif place is None or place == os.environ.get("CHAINTUNE_HOME", ""):
                 yield _on_disk()
             else:
-                with contextlib.closing(_open(str(home(place) / "runs.db"))) as db:
+                with contextlib.closing(connect(str(home(place) / "runs.db"), MIGRATIONS)) as db:
                     yield db
         except apsw.Error as error:
             raise _machine_error(error) from error
@@ -94,14 +93,14 @@ def _on_disk() -> apsw.Connection:
         return _disk.db
     _let_go()
     path = str(runs_db())
-    db = _open(path)
+    db = connect(path, MIGRATIONS)
     _disk = _Disk(moved_to, path, _file_id(path), db)
     return db
 
 
 def _in_memory() -> apsw.Connection:
     global _memory
-    _memory = _memory or _open(":memory:")
+    _memory = _memory or connect(MEMORY, MIGRATIONS)
     return _memory
 
 
@@ -112,45 +111,6 @@ def _file_id(path: str) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _open(path: str) -> apsw.Connection:
-    db = apsw.Connection(path)
-    try:
-        db.set_busy_timeout(_BUSY_MS)
-        if path != ":memory:":
-            _to_wal(db)
-        db.pragma("synchronous", "normal")
-        _migrate(db, path)
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _to_wal(db: apsw.Connection) -> None:
-    """Switch to WAL, which SQLite refuses without waiting while another process opens the same new file."""
-    for _ in range(_BUSY_MS // 20):
-        with contextlib.suppress(apsw.BusyError):
-            db.pragma("journal_mode", "wal")
-            return
-        time.sleep(0.02)
-    db.pragma("journal_mode", "wal")
-
-
-def _migrate(db: apsw.Connection, path: str) -> None:
-    if db.pragma("user_version") == len(MIGRATIONS):
-        return
-    db.execute("BEGIN IMMEDIATE")  # another process may be doing the same: one of the two finds the work done
-    version = db.pragma("user_version")
-    if version > len(MIGRATIONS):
-        raise MachineError(
-            f"{path} was written by a newer chaintune (version {version}, known here {len(MIGRATIONS)}); upgrade it"
-        )
-    for migrate in MIGRATIONS[version:]:
-        migrate(db)
-    db.pragma("user_version", len(MIGRATIONS))
-    db.execute("COMMIT")
 
 
 def close() -> None:

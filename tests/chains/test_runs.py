@@ -265,7 +265,7 @@ def test_a_damaged_store_is_one_sentence_and_does_not_stop_a_chain(chain, home, 
 def test_a_locked_store_is_one_sentence(chain, home, monkeypatch):
     chain.run("a")
     runs.close()
-    monkeypatch.setattr("chains.runs.store._BUSY_MS", 100)
+    monkeypatch.setattr("chains.sqlite.BUSY_MS", 100)
     other = apsw.Connection(str(home / "runs.db"))
     other.execute("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").fetchall()
     try:
@@ -280,7 +280,7 @@ def test_a_locked_store_is_one_sentence(chain, home, monkeypatch):
 def test_a_failed_write_is_not_tried_at_every_step(chain, home, monkeypatch):
     chain.run("a")
     runs.close()
-    monkeypatch.setattr("chains.runs.store._BUSY_MS", 500)
+    monkeypatch.setattr("chains.sqlite.BUSY_MS", 500)
     other = apsw.Connection(str(home / "runs.db"))
     other.execute("BEGIN IMMEDIATE")
     try:
@@ -479,7 +479,7 @@ def test_a_forked_childs_runs_and_its_parents_are_all_there_once(chain):
 
 def test_what_waits_while_the_store_is_locked_is_written_later(chain, home, monkeypatch):
     chain.run("a")
-    monkeypatch.setattr("chains.runs.store._BUSY_MS", 100)
+    monkeypatch.setattr("chains.sqlite.BUSY_MS", 100)
     runs.close()
     other = apsw.Connection(str(home / "runs.db"))
     other.execute("BEGIN IMMEDIATE")

@@ -1,0 +1,81 @@
+"""The whole server as an ASGI application."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.middleware.cors import CORSMiddleware
+
+from apps.server import (
+    chat,
+    completions,
+    embeddings,
+    errors,
+    file_routes,
+    files,
+    job_routes,
+    judging,
+    keys,
+    metrics,
+    model_routes,
+)
+from apps.server.database import Database
+from apps.server.gate import Gate, Gone
+from apps.server.guard import Guard
+from apps.server.runner import Runner
+from apps.server.settings import Settings
+from apps.server.state import State, state_of
+from apps.server.warm import Warm
+
+
+def create(settings: Settings) -> FastAPI:
+    """Return the application; it loads no model before one is asked for."""
+    app = FastAPI(title="chaintune", description="OpenAI's API over the models of this machine.", lifespan=_lifespan)
+    gate = Gate(settings.max_batch + settings.max_waiting)
+    db = Database()
+    app.state.server = State(settings, Warm(settings), gate, db)
+    errors.add_to(app)
+    app.add_exception_handler(Gone, _nobody)
+    for routes in (chat, completions, embeddings, judging, model_routes, file_routes, job_routes, metrics):
+        app.include_router(routes.router)
+    app.add_api_route("/health", _health, methods=["GET"])
+    app.add_api_route("/ready", _ready, methods=["GET"])
+    app.state.meters = metrics.Meters(app.state.server)
+    app.add_middleware(Guard, settings=settings, authenticate=partial(keys.owner, db, required=settings.needs_key))
+    if settings.origins:  # outside the guard: a browser asks first, without a key
+        app.add_middleware(CORSMiddleware, allow_origins=settings.origins, allow_methods=["*"], allow_headers=["*"])
+    app.add_middleware(metrics.Measured, meters=app.state.meters)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Run the queue's jobs while the server runs, where it is to."""
+    server: State = app.state.server
+    files.sweep(server.db)
+    runner = Runner(server.db) if server.settings.jobs else None
+    if runner:
+        runner.start()
+    yield
+    if runner:
+        await asyncio.to_thread(runner.stop)
+
+
+async def _nobody(request: Request, error: Exception) -> Any:
+    return errors.ApiError(400, "the client went away before its answer").response()
+
+
+async def _health() -> dict[str, str]:
+    """Whether the server runs."""
+    return {"status": "ok"}
+
+
+async def _ready(request: Request) -> dict[str, Any]:
+    """Whether another request would be taken, and the models that are loaded."""
+    state = state_of(request)
+    if state.gate.within >= state.gate.most:
+        raise errors.ApiError(503, "the queue is full; try again later", "queue_full")
+    return {"status": "ready", "models": state.warm.names()}

@@ -1,0 +1,69 @@
+"""/v1/files."""
+
+import asyncio
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, File, Form, Query, Request, UploadFile
+from fastapi.responses import FileResponse
+
+from apps.server import files
+from apps.server.errors import ApiError
+from apps.server.pages import page
+from apps.server.state import owner_of, state_of
+
+router = APIRouter()
+EXPIRES = (3600, 2592000)
+
+
+@router.post("/v1/files")
+async def upload_file(
+    request: Request,
+    file: Annotated[UploadFile, File()],
+    purpose: Annotated[str, Form()],
+    anchor: Annotated[str | None, Form(alias="expires_after[anchor]")] = None,
+    seconds: Annotated[int | None, Form(alias="expires_after[seconds]")] = None,
+) -> Any:
+    """Keep a file; one for fine-tuning is JSONL."""
+    if purpose not in files.PURPOSES:
+        raise ApiError(400, f"purpose {purpose!r} is unknown; use {', '.join(files.PURPOSES)}", param="purpose")
+    if anchor not in (None, "created_at") or not (seconds is None or EXPIRES[0] <= seconds <= EXPIRES[1]):
+        raise ApiError(
+            400,
+            f"expires_after takes anchor created_at and {EXPIRES[0]} to {EXPIRES[1]} seconds",
+            param="expires_after",
+        )
+    given = (owner_of(request), file.filename or "file", purpose, file.file, seconds)
+    return files.as_json(await asyncio.to_thread(files.add, state_of(request).db, *given))
+
+
+@router.get("/v1/files")
+async def list_files(
+    request: Request,
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=10000)] = 10000,
+    order: Literal["asc", "desc"] = "desc",
+    purpose: str | None = None,
+) -> Any:
+    """List the files, newest first."""
+    rows = files.listed(state_of(request).db, owner_of(request), purpose)
+    return page(rows if order == "desc" else rows[::-1], after, limit, files.as_json)
+
+
+@router.get("/v1/files/{file_id}")
+async def retrieve_file(file_id: str, request: Request) -> Any:
+    """Show one file."""
+    return files.as_json(files.find(state_of(request).db, owner_of(request), file_id))
+
+
+@router.get("/v1/files/{file_id}/content")
+async def file_content(file_id: str, request: Request) -> FileResponse:
+    """Return a file's bytes."""
+    row = files.find(state_of(request).db, owner_of(request), file_id)
+    return FileResponse(files.path_of(row), media_type="application/octet-stream")
+
+
+@router.delete("/v1/files/{file_id}")
+async def delete_file(file_id: str, request: Request) -> Any:
+    """Delete a file that no job needs."""
+    files.remove(state_of(request).db, owner_of(request), file_id)
+    return {"id": file_id, "object": "file", "deleted": True}

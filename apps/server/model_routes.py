@@ -1,0 +1,58 @@
+"""/v1/models: what is served here."""
+
+import asyncio
+import time
+from calendar import timegm
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from apps.server.errors import ApiError
+from apps.server.ownership import check_model, hidden
+from apps.server.state import owner_of, state_of
+from apps.server.warm import served
+from chains.models import registry
+from chains.models.embeddings import PACKAGED
+
+router = APIRouter()
+
+
+@router.get("/v1/models")
+async def list_models(request: Request) -> dict[str, Any]:
+    """List the registry's models, those named at the start, and the embedding models."""
+    state = state_of(request)
+    settings, others = state.settings, hidden(state.db, owner_of(request))
+    entries = [entry for entry in await asyncio.to_thread(registry.entries) if entry.name not in others]
+    more = [*settings.models, PACKAGED, *filter(None, [settings.embeddings])]
+    rows = [_row(entry.name, entry.meta) for entry in entries] + [_row(name, {}) for name in more]
+    return {"object": "list", "data": rows}
+
+
+@router.get("/v1/models/{name:path}")
+async def retrieve_model(name: str, request: Request) -> dict[str, Any]:
+    """Show one model."""
+    settings = state_of(request).settings
+    if name in (PACKAGED, settings.embeddings):
+        return _row(name, {})
+    check_model(request, name)
+    served(name, settings)
+    return _row(name, {} if name in settings.models else registry.find(name).meta)
+
+
+@router.delete("/v1/models/{name:path}")
+async def delete_model(name: str, request: Request) -> dict[str, Any]:
+    """Delete a model that was made here by fine-tuning."""
+    state = state_of(request)
+    check_model(request, name)
+    served(name, state.settings)
+    if not name.startswith("ft:"):
+        raise ApiError(403, f"{name!r} was not made by fine-tuning; remove it with: chaintune models rm", param="model")
+    state.warm.drop(name)
+    await asyncio.to_thread(registry.remove, name)
+    return {"id": name, "object": "model", "deleted": True}
+
+
+def _row(name: str, meta: dict[str, Any]) -> dict[str, Any]:
+    made = meta.get("created")
+    created = timegm(time.strptime(made, "%Y-%m-%dT%H:%M:%SZ")) if made else 0
+    return {"id": name, "object": "model", "created": created, "owned_by": "chaintune"}

@@ -1,0 +1,178 @@
+"""Works on one job, in a process of its own: `python -m apps.server.worker ftjob-…`. What it does is in `server.db` and the registry.
+
+It may be killed at any moment: started again, it goes on from the training's last checkpoint and ends with the same weights.
+"""
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from apps.server import files, queue, results
+from apps.server.database import Database, Row, new_id
+from apps.server.errors import ApiError
+from apps.server.validation import Invalid, validated
+from chains.errors import ChaintuneError, UsageError
+from chains.home import home
+from chains.models import registry
+
+KEPT_CHECKPOINTS = 3
+
+
+class Cancelled(Exception):
+    """The job is not wanted any more."""
+
+
+def work(db: Database, job_id: str) -> None:
+    """Bring one job to its end, or to where it was asked to stop."""
+    queue.update(db, job_id, taken=1)
+    try:
+        job = queue.get(db, job_id)
+        if job["status"] == "validating_files":
+            _validate(db, job)
+        _train(db, queue.get(db, job_id))
+    except Invalid as error:
+        queue.fail(db, job_id, error.code, str(error), error.param)
+    except Cancelled:
+        with db.transaction():
+            queue.end_now(db, job_id)
+        _forget_run(queue.get(db, job_id), db)
+    except KeyboardInterrupt:
+        _stopped(db, job_id)
+    except ApiError as error:  # a file that has expired meanwhile
+        queue.fail(db, job_id, "invalid_training_file", error.message, "training_file")
+    except ChaintuneError as error:
+        queue.fail(db, job_id, "training_failed", str(error).replace(f"{home()}/", ""))
+    finally:
+        queue.update(db, job_id, taken=0)
+
+
+def _validate(db: Database, job: Row) -> None:
+    chosen, tokens = validated(db, job)
+    with db.transaction():
+        values = json.dumps(chosen)
+        queue.update(db, job["id"], hyperparameters=values, trained_tokens=tokens, status="queued")
+        queue.event(db, job["id"], "Files validated, moving job to queued state")
+
+
+def _train(db: Database, job: Row) -> None:
+    from tuning import sft
+
+    _obey(db, job["id"])
+    with db.transaction():
+        if job["status"] != "running":
+            queue.update(db, job["id"], status="running")
+            queue.event(db, job["id"], "Fine-tuning job started")
+    config = config_of(db, job)
+    if not (registry.folder(job["result_name"]) / registry.META).exists():  # else it was published, and then killed
+        sft.train(config, lambda at: _report(db, job["id"], at), job["result_name"], _keeper(db, job))
+    _succeed(db, job)
+
+
+def config_of(db: Database, job: Row) -> Any:
+    """Return the training's configuration; the same job has the same, so that it finds its checkpoints."""
+    from tuning.configs import SFTConfig
+
+    chosen = json.loads(job["hyperparameters"])
+    paths = [_path(db, job, job[name]) for name in ("training_file", "validation_file")]
+    rate = SFTConfig.learning_rate * chosen["learning_rate_multiplier"]
+    return SFTConfig(
+        model=job["model"], data=str(paths[0]), validation=paths[1], suffix=job["suffix"], seed=job["seed"],
+        epochs=float(chosen["n_epochs"]), batch_size=chosen["batch_size"], learning_rate=rate,
+    )  # fmt: skip
+
+
+def _path(db: Database, job: Row, file_id: str | None) -> str | None:
+    return None if file_id is None else str(files.path_of(files.find(db, job["owner"], file_id)))
+
+
+def _report(db: Database, job_id: str, at: Any) -> None:
+    data = {"step": at.step, "total_steps": at.steps, "train_loss": at.metrics["loss"]}
+    if "validation_loss" in at.metrics:
+        data["full_valid_loss"] = at.metrics["validation_loss"]
+    message = f"Step {at.step}/{at.steps}: training loss={at.metrics['loss']:.4f}"
+    queue.event(db, job_id, message, data)
+    _obey(db, job_id)
+
+
+def _obey(db: Database, job_id: str) -> None:
+    """Stop where that is wanted: a pause as Ctrl-C does, which saves a checkpoint."""
+    wanted = queue.get(db, job_id)["wanted"]
+    if wanted == "cancel":
+        raise Cancelled
+    if wanted == "pause":
+        signal.raise_signal(signal.SIGINT)
+
+
+def _keeper(db: Database, job: Row) -> Any:
+    def keep(step: int, model: Any, tokenizer: Any, metrics: dict[str, float]) -> None:
+        name = f"{job['result_name']}:ckpt-step-{step}"
+        if db.rows("SELECT id FROM checkpoints WHERE model = ?", (name,)):
+            return
+        meta = {"kind": "chat", "method": "sft", "base": registry.root_base(job["model"]), "parents": [job["model"]]}
+        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        with registry.publish(name, {**meta, "created": created}) as folder:
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+        told = {"step": step, "train_loss": metrics["loss"], "full_valid_loss": metrics.get("validation_loss")}
+        with db.transaction():
+            db.add("checkpoints", id=new_id("ftckpt_"), job=job["id"], created_at=int(time.time()), step=step, model=name,
+                   metrics=json.dumps(told))  # fmt: skip
+            db.write("INSERT OR REPLACE INTO models VALUES (?, ?)", (name, job["owner"]))
+            queue.event(db, job["id"], f"Checkpoint created at step {step}")
+            queue.update(db, job["id"], crashes=0)  # it gets on
+        _drop_old(db, job["id"])
+
+    return keep
+
+
+def _drop_old(db: Database, job_id: str) -> None:
+    for old in queue.checkpoints(db, job_id)[KEPT_CHECKPOINTS:]:
+        db.write("DELETE FROM checkpoints WHERE id = ?", (old["id"],))
+        if (registry.folder(old["model"]) / registry.META).exists():
+            registry.remove(old["model"])
+
+
+def _succeed(db: Database, job: Row) -> None:
+    metrics = registry.folder(job["result_name"]) / "metrics.jsonl"
+    result = results.add(db, job["owner"], metrics)
+    with db.transaction():
+        db.write("INSERT OR REPLACE INTO models VALUES (?, ?)", (job["result_name"], job["owner"]))
+        queue.event(db, job["id"], f"New fine-tuned model created: {job['result_name']}")
+        now = int(time.time())
+        queue.update(db, job["id"], status="succeeded", wanted="", finished_at=now, result_file=result["id"])
+        queue.event(db, job["id"], "The job has successfully completed")
+
+
+def _stopped(db: Database, job_id: str) -> None:
+    """A pause that was asked for; any other interruption leaves the job as it is, to be gone on with."""
+    if queue.get(db, job_id)["wanted"] == "pause":
+        with db.transaction():
+            queue.update(db, job_id, status="paused", wanted="")
+            queue.event(db, job_id, "The job was paused")
+
+
+def _forget_run(job: Row, db: Database) -> None:
+    """Remove the checkpoints of a training that nobody wants."""
+    import shutil
+
+    from tuning import base
+
+    if isinstance(json.loads(job["hyperparameters"]).get("n_epochs"), int):
+        shutil.rmtree(base.begin("sft", config_of(db, job), [job["model"]]).folder, ignore_errors=True)
+
+
+def main(job_id: str) -> None:
+    """Work on the job `job_id` of this CHAINTUNE_HOME."""
+    db = Database()
+    try:
+        work(db, job_id)
+    except UsageError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    main(sys.argv[1])

@@ -1,0 +1,58 @@
+"""docs/server.md is a promise: its Python runs, its commands are there, and LangChain's own classes work against the server."""
+
+import re
+from pathlib import Path
+
+import pytest
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+
+from apps.cli import main
+from chains import LocalEmbeddings, load_model
+from tests import tiny
+from tests.apps.server import live
+
+PAGE = (Path(__file__).parents[3] / "docs" / "server.md").read_text()
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL))
+def test_the_pages_python_runs(block, server_home, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tiny.write(tmp_path / "train.jsonl", [tiny.chat(f"What is {n}?", f"It is {n}.") for n in range(12)])
+    with live.serving(jobs=True) as (url, _):
+        exec(block.replace("http://localhost:8000", url), {})
+    assert capsys.readouterr().out.startswith("The job has successfully completed\n")
+
+
+def test_the_pages_commands_are_there(capsys):
+    for line in "\n".join(re.findall(r"```text\n(.*?)```", PAGE, flags=re.DOTALL)).splitlines():
+        words = [word for word in line.split()[1:3] if not word.startswith("-")]
+        main([*words, "--help"])
+        shown = capsys.readouterr().out
+        assert all(flag in shown for flag in re.findall(r"--[a-z-]+", line)), line
+
+
+def test_langchains_chat_model_streams_binds_tools_and_answers_under_a_schema(url):
+    llm = ChatOpenAI(
+        model="starter", base_url=f"{url}/v1", api_key="none", temperature=0, max_tokens=120, max_retries=0
+    )
+    ask = "What colour is the sky?"
+    own = load_model("starter", temperature=0, max_tokens=120).invoke(ask)
+    assert llm.invoke(ask).content == own.content
+    assert "".join(piece.text for piece in llm.stream(ask)) == own.content
+    schema = {"title": "Sky", "type": "object", "properties": {"sky": {"enum": ["blue", "red"]}}, "required": ["sky"],
+              "additionalProperties": False}  # fmt: skip
+    assert llm.with_structured_output(schema, method="json_schema").invoke(ask)["sky"] in ("blue", "red")
+
+    def paint(ready: bool) -> str:
+        """Paint it."""
+        return str(ready)
+
+    (call,) = llm.bind_tools([paint], tool_choice="paint").invoke(ask).tool_calls
+    assert call["name"] == "paint" and isinstance(call["args"]["ready"], bool)
+
+
+def test_langchains_embeddings_are_the_packaged_models(url):
+    made = OpenAIEmbeddings(
+        model="all-MiniLM-L6-v2", base_url=f"{url}/v1", api_key="none", check_embedding_ctx_length=False
+    )
+    assert made.embed_query("a red bicycle") == pytest.approx(LocalEmbeddings().embed_query("a red bicycle"), abs=1e-6)
