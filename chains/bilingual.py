@@ -6,7 +6,6 @@ A prompt is Korean where any of the values that go into it holds Hangul, else En
 from collections.abc import Mapping
 from typing import Any
 
-from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable
 
 from chains.llm_chain import LLMChain
@@ -29,6 +28,6 @@ class Bilingual(LLMChain):
         self.prompts = {language: Prompt.chat(user=text).partial(**fixed or {}) for language, text in texts.items()}
         super().__init__(llm=llm, prompt=self.prompts["en"], output_key=output_key, output_parser=output_parser)
 
-    def _prompt_value(self, inputs: Mapping[str, Any]) -> PromptValue:
-        values = {name: inputs[name] for name in self.input_keys if name in inputs}
-        return self.prompts[language_of(" ".join(map(str, values.values())))].format_prompt(**values)
+    def _template(self, inputs: Mapping[str, Any]) -> Prompt:
+        asked = " ".join(str(inputs[name]) for name in self.input_keys if name in inputs)
+        return self.prompts[language_of(asked)]

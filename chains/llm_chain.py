@@ -99,13 +99,18 @@ class LLMChain(Chain):
     def _prompt_value(self, inputs: Mapping[str, Any]) -> PromptValue:
         if error := missing_variable(self.get_name(), self.input_keys, inputs):
             raise error
-        return self.prompt.format_prompt(**self._taken(inputs))
+        return self._template(inputs).format_prompt(**self._taken(inputs))
 
     def _messages(self, given: Mapping[str, Any]) -> list[BaseMessage]:
         """Return the prompt's messages from inputs that are all there; a Prompt makes them without a value around them."""
-        if type(self.prompt) is Prompt:
-            return self.prompt.messages(self._taken(given))
-        return self.prompt.format_prompt(**self._taken(given)).to_messages()
+        template = self._template(given)
+        if type(template) is Prompt:
+            return template.messages(self._taken(given))
+        return template.format_prompt(**self._taken(given)).to_messages()
+
+    def _template(self, inputs: Mapping[str, Any]) -> BasePromptTemplate[Any]:
+        """Return the template for these inputs."""
+        return self.prompt
 
     def _taken(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         return {key: inputs[key] for key in (*self.input_keys, *self.optional_keys) if key in inputs}

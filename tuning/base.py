@@ -98,14 +98,16 @@ class Run:
     folder: Path
 
 
-def begin(stage: str, config: Any, parents: Sequence[str] = ()) -> Run:
+def begin(stage: str, config: Any, parents: Sequence[str] = (), also: str = "") -> Run:
     """Return the run of `stage` with `config` on the models `parents`: another number, data file or parent's weights is another folder.
+
+    `also` stands for what the run hangs on besides.
 
     Raises UsageError where the same run was stopped half-way and a data file has changed since.
     """
     data = file_hashes(config)
     weights = {name: changed(_source(name)) for name in parents}
-    key, read = (_key(what) for what in ([stage, asdict(config), weights], data))
+    key, read = (_key(what) for what in ([stage, asdict(config), weights, *filter(None, [also])], data))
     folder = home() / "work" / f"{stage}-{key}-{read}"
     for other in folder.parent.glob(f"{stage}-{key}-*"):
         if other != folder and any(other.glob("step-*")):

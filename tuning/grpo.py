@@ -8,7 +8,6 @@ GRPO is arXiv 2402.03300, RLOO arXiv 2402.14740. The prompt of a group is read o
 """
 
 import copy
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,8 +42,7 @@ def train(config: Config, report: loop.Report = loop.silent, rewards: Sequence[R
     if not (config.reward_model or config.rule or rewards):
         raise UsageError("there is no reward; give reward_model, rule or, in Python, rewards=[a function]")
     parents = [config.policy, *([config.reward_model] if config.reward_model else [])]
-    run = base.begin("grpo", config, parents)
-    run = dataclasses.replace(run, folder=run.folder.with_name(run.folder.name + mark(rewards)))
+    run = base.begin("grpo", config, parents, mark(rewards))
     name = registry.new_name(config.policy, config.suffix)
     training = made(config, rewards)
     state = loop.State({"policy": training.policy}, {"policy": training.optimizer})

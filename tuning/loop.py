@@ -67,7 +67,7 @@ def run(
     folder: Path,
     seed: int,
     report: Report = silent,
-    checkpoint_s: float = CHECKPOINT_S,
+    checkpoint_s: float | None = None,
     finished: Callable[[], bool] = lambda: False,
     rows: Callable[[int], str] | None = None,
 ) -> list[Metrics]:
@@ -76,6 +76,7 @@ def run(
     `step` reads and changes `state`; `rows` names what a step read. Raises ModelError, the last checkpoint kept, where a metric is not
     finite, and UsageError where another process is at the same run. An interruption (Ctrl-C) saves a checkpoint and is passed on.
     """
+    every_s = CHECKPOINT_S if checkpoint_s is None else checkpoint_s
     with alone(folder), torch.random.fork_rng(devices=[]), _Interruption() as interruption:
         torch.manual_seed(seed)
         history = restore(state, folder)
@@ -87,7 +88,7 @@ def run(
             _check(stage, i, metrics, folder, rows)
             history.append(metrics)
             report(Progress(stage, i + 1, steps, metrics))
-            if interruption.asked or (time.monotonic() - saved_at > checkpoint_s and i + 1 < steps):
+            if interruption.asked or (time.monotonic() - saved_at > every_s and i + 1 < steps):
                 save(state, history, folder)
                 saved_at = time.monotonic()
             if interruption.asked:

@@ -1,6 +1,5 @@
 """The commands of `chaintune`, in the groups that its help shows. Nothing heavy is imported before a command runs."""
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
@@ -36,6 +35,8 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import PackageNotFoundError, version
+
         try:
             number = version("chaintune")
         except PackageNotFoundError:
@@ -68,7 +69,6 @@ for name, function, panel in (
     ("search", search.search, "Documents"),
 ):
     app.command(name, rich_help_panel=panel)(function)
-app.add_typer(evaluate.app, name="eval", rich_help_panel="Tune")
 app.add_typer(data.app, name="data", rich_help_panel="Tune")
 app.add_typer(evaluate.app, name="eval", rich_help_panel="Tune")
 train.add_to(app)

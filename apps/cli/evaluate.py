@@ -37,7 +37,9 @@ def evaluate(
 ) -> None:
     """Measure a local model: perplexity of the right answers, and the share of its own that equal them.
 
-    Example: chaintune eval test.jsonl --model ft:starter:local:hobanne:a1b2c3d4
+    `answers` may be left out: chaintune eval test.jsonl.
+
+    Example: chaintune eval answers test.jsonl --model ft:starter:local:hobanne:a1b2c3d4
     """
     from tuning import formats
 

@@ -61,7 +61,6 @@ def supervised(files: Files, sizes: Sizes, seed: int, bars: Bars) -> registry.En
         learning_rate=sizes.sft_rate,
         dropout=0.1,
         weight_decay=0.3,
-        packing=False,  # the demo's figures are those of torch's own products
         seed=seed,
     )
     with bars("SFT") as bar:
@@ -117,7 +116,6 @@ def reward_model(name: str, files: Files, sizes: Sizes, seed: int, bars: Bars) -
         suffix="hobanne-rm",
         epochs=sizes.rm_epochs,
         learning_rate=5e-4,
-        packing=False,  # as above
         seed=seed,
     )
     with bars("reward model") as bar:
@@ -141,6 +139,7 @@ def reinforced(name: str, reward_name: str, files: Files, sizes: Sizes, seed: in
         ptx_coefficient=1.0,
         gae_lambda=0.5,  # the label is at the end of an answer: what came before it gets less of the credit
         warmup_iterations=3,
+        ema=0.9,  # the average of the last ten rounds: a round's noise costs right answers, and goes
         seed=seed,
     )
     with bars("PPO") as bar:

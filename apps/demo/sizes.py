@@ -31,7 +31,7 @@ FULL = Sizes(
     sft_rate=2e-3,
     answers=6,
     rm_epochs=1,
-    iterations=20,
+    iterations=26,
     batch_size=64,
     measured=200,
 )

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -111,6 +110,8 @@ def _wait_until_it_answers(child: subprocess.Popen[bytes], port: int, deadline: 
 
 
 def _answers(port: int) -> bool:
+    import urllib.request  # not for the commands that only ask about a port
+
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1) as reply:
             return bool(reply.status == 200)

@@ -71,7 +71,7 @@ def test_a_high_price_keeps_the_policy_near_the_reference(config):
 
 def test_a_stopped_run_ends_as_one_that_was_not(config, monkeypatch):
     whole = (dpo.train(config).path / "model.safetensors").read_bytes()
-    monkeypatch.setattr("tuning.loop.run.__defaults__", (*dpo.loop.run.__defaults__[:-1], -1.0))
+    monkeypatch.setattr("tuning.loop.CHECKPOINT_S", -1.0)
 
     def stop(progress):
         if progress.step == 5:

@@ -39,7 +39,7 @@ def weights(name):
 
 def test_a_worker_stopped_anywhere_ends_with_the_same_weights(job, monkeypatch, tmp_path):
     db, job_id = job
-    monkeypatch.setattr(loop.run, "__defaults__", (loop.silent, 0.0))  # a checkpoint after every step
+    monkeypatch.setattr(loop, "CHECKPOINT_S", -1.0)  # a checkpoint after every step
     obey = worker._obey
 
     def killed(db, job_id):
@@ -86,7 +86,7 @@ def test_a_model_that_was_published_before_the_kill_is_not_made_twice(job, monke
 
 def test_a_cancelled_job_leaves_no_checkpoints(job, home, monkeypatch):
     db, job_id = job
-    monkeypatch.setattr(loop.run, "__defaults__", (loop.silent, 0.0))
+    monkeypatch.setattr(loop, "CHECKPOINT_S", -1.0)
     report = worker._report
 
     def wanted(db, job_id, at):
