@@ -133,13 +133,14 @@ def reinforced(name: str, reward_name: str, files: Files, sizes: Sizes, seed: in
         batch_size=sizes.batch_size,
         minibatch_size=sizes.batch_size,
         max_tokens=MAX_TOKENS,
-        learning_rate=1e-4,
+        learning_rate=1e-3,
         kl_coefficient=2.0,
+        lora_rank=4,  # few directions to move in: a round's noise changes fewer answers than it would through every weight
         ptx=str(files.demonstrations),  # what it was shown stays: PPO-ptx, with demonstrations for the pretraining text
         ptx_coefficient=1.0,
         gae_lambda=0.5,  # the label is at the end of an answer: what came before it gets less of the credit
         warmup_iterations=3,
-        ema=0.9,  # the average of the last ten rounds: a round's noise costs right answers, and goes
+        ema=0.8,  # and the average of some rounds holds less of it than the last one
         seed=seed,
     )
     with bars("PPO") as bar:

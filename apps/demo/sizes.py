@@ -31,7 +31,7 @@ FULL = Sizes(
     sft_rate=2e-3,
     answers=6,
     rm_epochs=1,
-    iterations=26,
+    iterations=24,
     batch_size=64,
     measured=200,
 )
