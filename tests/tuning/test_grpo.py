@@ -55,7 +55,7 @@ def test_the_known_optimum_of_a_rule_is_reached(config, algorithm):
     )
     rewards = [m["reward"] for m in curve(entry)]
     assert rewards[0] < 0.5
-    assert sum(rewards[-3:]) / 3 > 0.9  # 1 is the most there is
+    assert sum(rewards[-10:]) / 10 > 0.85  # 1 is the most there is; 24 samples a round
     assert abs(curve(entry)[0]["kl"]) < 1e-3
 
 

@@ -405,4 +405,4 @@ def test_a_rule_whose_optimum_is_known_is_reached(config):
     state = loop.State(models.modules, models.optimizers, {"beta": wanted.kl_coefficient})
     scores = [training.step(i, state)["score"] for i in range(30)]
     assert scores[0] < 0.5
-    assert sum(scores[-3:]) / 3 > 0.9  # 1 is the most there is
+    assert sum(scores[-8:]) / 8 > 0.85  # 1 is the most there is; 24 samples a round
