@@ -141,6 +141,7 @@ def reinforced(name: str, reward_name: str, files: Files, sizes: Sizes, seed: in
         gae_lambda=0.5,  # the label is at the end of an answer: what came before it gets less of the credit
         warmup_iterations=3,
         ema=0.8,  # and the average of some rounds holds less of it than the last one
+        watch_every=0,  # the report's table says how varied the answers are
         seed=seed,
     )
     with bars("PPO") as bar:

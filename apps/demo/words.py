@@ -6,7 +6,7 @@ WORDS = {
         "library": "1. The rulebook of Hobanne, a sport that exists nowhere, goes into a library: {passages} passages.",
         "data": "2. {questions} questions in three groups that share none: {shown} demonstrated, {ranked} only ranked, "
         "{unseen} never seen in training (of these, {hidden} ask for {facts} facts that no training saw).",
-        "checked": "   {rows} demonstrations checked: {errors} errors, {warnings} warnings.",
+        "checked": "   {rows} demonstrations checked: {errors} errors, {warnings} warnings (each question has two answers: with its article, and without).",
         "pretrain": "3. A small GPT is made from nothing and learns to continue text: the model 'starter'.",
         "again": "3. The model 'starter' is here already, made from this text with this seed.",
         "sft": "   SFT: it learns to answer from the demonstrations.",
@@ -50,7 +50,7 @@ WORDS = {
         "library": "1. 어디에도 없는 스포츠 '호반느'의 규칙집을 라이브러리에 넣습니다: 단락 {passages}개.",
         "data": "2. 질문 {questions}개를 서로 겹치지 않는 세 묶음으로 나눕니다: 시범 답변이 있는 {shown}개, 순위만 매기는 {ranked}개, "
         "학습에 한 번도 쓰지 않는 {unseen}개(그 가운데 {hidden}개는 학습에 없던 사실 {facts}가지를 묻습니다).",
-        "checked": "   시범 답변 {rows}개를 검사했습니다: 오류 {errors}개, 주의 {warnings}개.",
+        "checked": "   시범 답변 {rows}개를 검사했습니다: 오류 {errors}개, 주의 {warnings}개(질문마다 조항을 밝힌 답과 밝히지 않은 답이 하나씩 있습니다).",
         "pretrain": "3. 작은 GPT를 처음부터 만들어 글을 이어 쓰는 법을 가르칩니다: 모델 'starter'.",
         "again": "3. 같은 글과 같은 시드로 만든 모델 'starter'가 이미 있습니다.",
         "sft": "   SFT: 시범 답변을 보고 대답하는 법을 배웁니다.",
