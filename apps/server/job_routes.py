@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from apps.server import files, queue
 from apps.server.chat_request import Body
+from apps.server.database import Database
 from apps.server.errors import ApiError
 from apps.server.ownership import check_model
 from apps.server.pages import page
@@ -134,9 +135,15 @@ async def resume_job(job_id: str, request: Request) -> Any:
     return _changed(request, job_id, queue.resume)
 
 
-def _changed(request: Request, job_id: str, change: Any) -> Any:
+def _db_of(request: Request, job_id: str) -> Database:
+    """Return the database. Raises ApiError 404 where the job is not the caller's."""
     db = state_of(request).db
     queue.owned(db, owner_of(request), job_id)
+    return db
+
+
+def _changed(request: Request, job_id: str, change: Any) -> Any:
+    db = _db_of(request, job_id)
     change(db, job_id)
     return queue.as_json(queue.get(db, job_id))
 
@@ -146,8 +153,7 @@ async def list_events(
     job_id: str, request: Request, after: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 20
 ) -> Any:
     """List what happened to a job, newest first."""
-    db = state_of(request).db
-    queue.owned(db, owner_of(request), job_id)
+    db = _db_of(request, job_id)
     return page(queue.events(db, job_id), after, limit, queue.event_as_json)
 
 
@@ -156,6 +162,5 @@ async def list_checkpoints(
     job_id: str, request: Request, after: str | None = None, limit: Annotated[int, Query(ge=1, le=100)] = 10
 ) -> Any:
     """List a job's checkpoints, newest first; each is a model that can be called."""
-    db = state_of(request).db
-    queue.owned(db, owner_of(request), job_id)
+    db = _db_of(request, job_id)
     return page(queue.checkpoints(db, job_id), after, limit, queue.checkpoint_as_json)

@@ -181,10 +181,11 @@ def _rows(  # type: ignore[no-untyped-def]
         first = max(0, n - window)
         for h in range(heads):
             own_keys, own_values, sum_ = keys[slot, h // each], values[slot, h // each], sums[r, h]
-            for d in range(own_keys.shape[1]):
-                own_keys[n - 1, d] = key[token, h // each, d]
-            for d in range(own_values.shape[1]):
-                own_values[n - 1, d] = value[token, h // each, d]
+            if h % each == 0:  # the first of the heads that share them
+                for d in range(own_keys.shape[1]):
+                    own_keys[n - 1, d] = key[token, h // each, d]
+                for d in range(own_values.shape[1]):
+                    own_values[n - 1, d] = value[token, h // each, d]
             for d in range(asked.shape[0]):
                 asked[d] = _wide(query[token, h, d]) * scaling
             peak = peaks[r, h]
