@@ -4,10 +4,13 @@ With the change switched off the model is what it started as; so it is its own K
 """
 
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
+
+from chains.models.engine import Engine
 
 NAME = "default"
 
@@ -25,14 +28,37 @@ def put_on(model: Any, rank: int, alpha: int, seed: int) -> Any:
         return get_peft_model(model, settings).eval()
 
 
-def name(model: Any) -> str | None:
-    """Return the adapter's name for an engine's request; None for a model that has none."""
-    return NAME if hasattr(model, "peft_config") else None
+def on(model: Any) -> bool:
+    """Return whether the model has an adapter."""
+    return hasattr(model, "peft_config")
+
+
+@contextmanager
+@torch.no_grad()
+def answering(engine: Engine, model: Any) -> Iterator[None]:
+    """Let `engine`, which serves `model`, answer with the adapter's change while the block runs.
+
+    The change is in the weights meanwhile, as in a published model, so that a token costs what it costs without an adapter; the layers
+    it changes are twice in memory. Afterwards the base's weights are the tensors they were, to the bit.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    kept = [layer.get_base_layer().weight.data for layer in layers]
+    try:
+        for layer, weight in zip(layers, kept, strict=True):
+            layer.get_base_layer().weight.data = weight + layer.get_delta_weight(NAME)
+        engine.weights_changed()
+        yield
+    finally:
+        for layer, weight in zip(layers, kept, strict=True):
+            layer.get_base_layer().weight.data = weight
+        engine.weights_changed()
 
 
 def off(model: Any) -> AbstractContextManager[None]:
     """Return a block in which the model is what it was before its adapter was trained."""
-    if name(model) is None:
+    if not on(model):
         return nullcontext()
     switched: AbstractContextManager[None] = model.disable_adapter()
     return switched
@@ -40,4 +66,4 @@ def off(model: Any) -> AbstractContextManager[None]:
 
 def merged(model: Any) -> Any:
     """Return the model with its adapter's change in its weights, as the registry keeps it; one without an adapter as it is."""
-    return model if name(model) is None else model.merge_and_unload()
+    return model.merge_and_unload() if on(model) else model

@@ -15,7 +15,7 @@ import torch
 
 from chains.errors import MachineError, UsageError
 from chains.home import home
-from chains.models import registry
+from chains.models import linear, registry
 from chains.models.scorer import check_head
 from chains.models.templates import PLAIN_TEMPLATE
 from chains.models.weights import changed, quiet
@@ -34,7 +34,7 @@ class Base:
 
 
 def load(name: str, kind: str = "chat", dropout: float = 0.0, **how: Any) -> Base:
-    """Return the model `name` (a registry name or `hf:<folder or id>`) ready to train, every residual dropout set to `dropout`.
+    """Return the model `name` (a registry name or `hf:<folder or id>`) ready to train by fast products, every residual dropout set to `dropout`.
 
     `kind` is what is wanted: `chat` takes the language model, `reward` a model with one scalar head; `how` goes to transformers, as the
     type of frozen weights does. Raises UsageError where the named model is of the other kind.
@@ -67,6 +67,7 @@ def load(name: str, kind: str = "chat", dropout: float = 0.0, **how: Any) -> Bas
         raise MachineError(f"the weights of {name!r} are not whole: {missing} is missing; get or make the model again")
     tokenizer.chat_template = tokenizer.chat_template or PLAIN_TEMPLATE
     set_dropout(model, dropout)
+    linear.accelerate_learning(model)
     context = getattr(model.config, "max_position_embeddings", None) or 2**31
     return Base(name, model, tokenizer, context, entry.meta if entry else {})
 

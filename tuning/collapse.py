@@ -25,12 +25,10 @@ SIGNS = {
 }
 
 
-def best_of_n(
-    engine: Any, scorer: Scorer, prompts: Sequence[list[int]], max_tokens: int, seed: int, adapter: str | None = None
-) -> float:
+def best_of_n(engine: Any, scorer: Scorer, prompts: Sequence[list[int]], max_tokens: int, seed: int) -> float:
     """Return how far the best of N answers to a prompt scores above their mean, averaged over the first PROMPTS prompts."""
     asked = [prompt for prompt in prompts[:PROMPTS] for _ in range(N)]
-    said = rollout.sample(engine, asked, max_tokens, [seed + i for i in range(len(asked))], adapter=adapter)
+    said = rollout.sample(engine, asked, max_tokens, [seed + i for i in range(len(asked))])
     scores = torch.tensor(scorer.score_ids(said.rows)).view(-1, N)
     return (scores.max(dim=1).values - scores.mean(dim=1)).mean().item()
 

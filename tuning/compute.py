@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from tuning import packing, products
+from tuning import packing
 
 
 class Compute:
@@ -25,8 +25,6 @@ class Compute:
     def __init__(self, model: Any, dtype: str = "float32", packed: bool = True, recompute: bool = False) -> None:
         self.master = model
         self.packed = packed and _packs(model)
-        if self.packed:
-            products.accelerate(model)
         trains = all(p.requires_grad for p in model.parameters())
         self.model = _half(model) if dtype == "bfloat16" and trains else model  # a frozen base is in bfloat16 itself
         if recompute:

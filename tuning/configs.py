@@ -16,7 +16,7 @@ MAX_SEED = 2**31 - 1
 
 DTYPES = ("float32", "bfloat16")
 DTYPE_HELP = "what is computed with, float32 or bfloat16; the weights that are trained stay float32"
-PACKING_HELP = "lay rows end to end and use this machine's fastest products; without it rows are padded, by torch's own"
+PACKING_HELP = "lay rows end to end; without it they are padded"
 CHECKPOINTING_HELP = "compute activations again in the backward pass: less memory, a third more time"
 
 
@@ -143,7 +143,7 @@ class RewardConfig:
     weight_decay: float = option("decoupled, on matrices only", 0.01, least=0)
     clip: float = option("the largest gradient norm", 1.0, above=0)
     dtype: str = option(DTYPE_HELP, "float32", choices=DTYPES)
-    packing: bool = option("compute a prompt once for all its answers, by this machine's fastest products", True)
+    packing: bool = option("compute a prompt once for all its answers", True)
     gradient_checkpointing: bool = option(CHECKPOINTING_HELP, False)
     seed: int = option("of the order and of the new head", 0, least=0, most=MAX_SEED)
 

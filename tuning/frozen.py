@@ -45,7 +45,7 @@ def _four_bits(dtype: torch.dtype) -> Any:
 
 def whole(model: Any, config: SFTConfig) -> Any:
     """Return the model in float32 with what its adapter learned in its weights; one without an adapter as it is."""
-    if adapter.name(model) is None:
+    if not adapter.on(model):
         return model
     if config.dtype == "float32" and not config.quantize:
         return adapter.merged(model)
@@ -59,6 +59,6 @@ def whole(model: Any, config: SFTConfig) -> Any:
 
 def trained(model: Any) -> torch.nn.Module:
     """Return a module of the weights that train, which is all that a checkpoint needs to hold."""
-    if adapter.name(model) is None:
+    if not adapter.on(model):
         return model
     return torch.nn.ParameterList(p for p in model.parameters() if p.requires_grad)

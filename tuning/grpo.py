@@ -95,9 +95,9 @@ class Training:
         config, group = self.config, self.config.group_size
         asked = [n for n in prompting.turn(len(self.prompts), config.batch_size, i, config.seed) for _ in range(group)]
         seeds = prompting.streams(len(asked), i, config.seed)
-        with self.clock("rollout"):
+        with self.clock("rollout"), adapter.answering(self.engine, self.policy):
             chosen = [self.prompts[n] for n in asked]
-            answers = rollout.sample(self.engine, chosen, config.max_tokens, seeds, adapter=adapter.name(self.policy))
+            answers = rollout.sample(self.engine, chosen, config.max_tokens, seeds)
         with self.clock("scoring"):
             return answers, self.rewards.of(answers, [self.rows[n] for n in asked], config.missing_end_penalty)
 

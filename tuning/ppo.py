@@ -87,14 +87,8 @@ class Training:
         config = self.config
         asked = prompting.turn(len(self.prompts), config.batch_size, i, config.seed)
         seeds = prompting.streams(config.batch_size, i, config.seed)
-        with self.clock("rollout"):
-            answers = sample(
-                self.models.engine,
-                [self.prompts[place] for place in asked],
-                config.max_tokens,
-                seeds,
-                adapter=adapter.name(self.models.policy),
-            )
+        with self.clock("rollout"), adapter.answering(self.models.engine, self.models.policy):
+            answers = sample(self.models.engine, [self.prompts[place] for place in asked], config.max_tokens, seeds)
         with self.clock("scoring"):
             return self.models.judge(answers, config.missing_end_penalty)
 
@@ -131,13 +125,9 @@ class Training:
         every, config = self.config.watch_every, self.config
         if not every or i % every:
             return {}
-        with self.clock("watch"):
-            name, seed = adapter.name(self.models.policy), (config.seed + 1) * 2**32 - (i + 1) * 1000
-            found = {
-                "best_of_n": collapse.best_of_n(
-                    self.models.engine, self.models.scorer, self.prompts, config.max_tokens, seed, name
-                )
-            }
+        engine, seed = self.models.engine, (config.seed + 1) * 2**32 - (i + 1) * 1000
+        with self.clock("watch"), adapter.answering(engine, self.models.policy):
+            found = {"best_of_n": collapse.best_of_n(engine, self.models.scorer, self.prompts, config.max_tokens, seed)}
         signs = {sign: {**seen, **found}[sign] for sign in collapse.SIGNS}
         first = state.numbers.setdefault("signs", signs)
         if not state.numbers.get("collapsed"):

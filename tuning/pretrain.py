@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from chains.errors import UsageError
-from chains.models import registry
+from chains.models import linear, registry
 from tuning import base, loop, losses, tokenizer
 from tuning.configs import PretrainConfig as Config
 from tuning.configs import check
@@ -100,7 +100,9 @@ def new_model(config: Config, words: Any) -> Any:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return GPT2LMHeadModel(settings)
+        model = GPT2LMHeadModel(settings)
+    linear.accelerate_learning(model)
+    return model
 
 
 def _check_sizes(config: Config) -> None:

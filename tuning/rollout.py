@@ -73,14 +73,13 @@ def sample(
     max_tokens: int,
     seeds: Sequence[int],
     temperature: float = 1.0,
-    adapter: str | None = None,
 ) -> Answers:
     """Return one sampled answer a prompt; answer i's random stream is `seeds[i]`'s, whatever else is sampled with it.
 
-    Prompts that are equal are read once. `adapter` names the LoRA adapter that answers, where the engine's model has one.
+    Prompts that are equal are read once.
     """
     requests = [
-        Request(tuple(prompt), Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed), adapter=adapter)
+        Request(tuple(prompt), Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed))
         for prompt, seed in zip(prompts, seeds, strict=True)
     ]
     done = engine.generate(requests)

@@ -96,7 +96,8 @@ def answers(model: Any, tokenizer: Any, prompts: Sequence[Sequence[Row]], max_to
     try:
         ids = [encode.render(tokenizer, prompt, prompt=True) for prompt in prompts]
         greedy = Sampling(max_tokens=max_tokens, temperature=0)
-        done = engine.generate([Request(tuple(each), greedy, adapter=adapter.name(model)) for each in ids])
+        name = adapter.NAME if adapter.on(model) else None
+        done = engine.generate([Request(tuple(each), greedy, adapter=name) for each in ids])
         return [completion.text for completion in done]
     finally:
         engine.close()

@@ -223,6 +223,7 @@ class Engine:
             self._incoming += rows
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="chaintune-engine", daemon=True)
+                _threads.add(self._thread)
                 self._thread.start()
             self._state.notify()
 
@@ -282,12 +283,16 @@ class Engine:
 
 
 _engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+_threads: "weakref.WeakSet[threading.Thread]" = weakref.WeakSet()
+"""A thread outlives its engine where it was the last to hold it and now frees its model: torch ends the process that exits meanwhile."""
 
 
 @atexit.register
 def _close_all() -> None:
     for engine in list(_engines):
         engine.close(wait=False)
+    for thread in list(_threads):
+        thread.join()
 
 
 def _tell(loop: asyncio.AbstractEventLoop, heard: "asyncio.Queue[Any]", item: Any) -> None:

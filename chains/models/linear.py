@@ -1,8 +1,9 @@
-"""Faster products for a model that serves: its linear layers take weights that oneDNN has put in its own order.
+"""Faster linear layers, for a model that serves and for one that learns; both swap a layer's class and leave its weights what they are.
 
-On the CPUs where it was measured (one AMD Zen 5 core) a product with packed weights is 1.2 to 2.9 times as fast as torch's own in bfloat16 for 1 to
-32 rows, and 2 to 2.9 times in float32, where torch takes MKL; so a probe of some milliseconds decides, once a process and dtype. Outside an
-engine's forward the layers are what they were: training sees its own weights, and a packed copy is made anew when they have changed.
+Serving, a layer takes weights that oneDNN has put in its own order. On the CPUs where it was measured (one AMD Zen 5 core) that product is
+1.2 to 2.9 times as fast as torch's own in bfloat16 for 1 to 32 rows, and 2 to 2.9 times in float32, where torch takes MKL; so a probe of some
+milliseconds decides, once a process and dtype. A packed copy is made anew when the weights have changed. Learning, a layer multiplies its
+own weights through `products`. A layer may do both: it packs inside an engine's forward alone.
 """
 
 import threading
@@ -16,6 +17,8 @@ import torch
 from torch import nn
 from transformers.activations import NewGELUActivation
 from transformers.pytorch_utils import Conv1D
+
+from chains.models import products
 
 ROWS = 32
 """The packed order is chosen for products of this many rows; fewer and more do as well with it."""
@@ -46,16 +49,35 @@ def accelerate(model: Any, keep: bool = True) -> int:
     """
     if model.device.type != "cpu" or not worth_packing(model.dtype):
         return 0
-    layers = [module for module in model.modules() if type(module) in _PACKED and module.weight.numel() >= SMALLEST]
+    layers = _swapped(model)
     shared = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     for layer in layers:
-        layer.__class__ = _PACKED[type(layer)]
+        layer.packs = True
         if not keep and id(layer.weight) not in shared:
             _give_up(layer)
+    return len(layers)
+
+
+def accelerate_learning(model: Any) -> int:
+    """Let a model's linear layers multiply, forward and backward, by this machine's fastest products; return how many do."""
+    layers = _swapped(model)
+    for module in model.modules():
+        if isinstance(module, FusedGELU):
+            module.learns = True
+    if not products.available():
+        return 0
+    for layer in layers:
+        layer.learns = True
+    return len(layers)
+
+
+def _swapped(model: Any) -> list[Any]:
     for module in model.modules():
         if type(module) is NewGELUActivation:
             module.__class__ = FusedGELU
-    return len(layers)
+        elif type(module) in _FAST and module.weight.numel() >= SMALLEST:
+            module.__class__ = _FAST[type(module)]
+    return [module for module in model.modules() if isinstance(module, FastLinear | FastConv1D)]
 
 
 def forget(model: Any) -> None:
@@ -83,12 +105,14 @@ def worth_packing(dtype: torch.dtype) -> bool:
         x, weight = torch.randn(ROWS, 512).to(dtype), torch.randn(1024, 512).to(dtype)
         try:
             packed = _pack(weight)
-            faster = _best_s(lambda: _product(x, packed, None)) * GAIN < _best_s(
+            faster = _best_s(lambda: products.product(x, packed, None)) * GAIN < _best_s(
                 lambda: nn.functional.linear(x, weight)
             )
         except (RuntimeError, AttributeError):  # private operators: another torch may not have them
             return False
-        return faster and torch.allclose(_product(x, packed, None), nn.functional.linear(x, weight), rtol=2e-2, atol=1)
+        return faster and torch.allclose(
+            products.product(x, packed, None), nn.functional.linear(x, weight), rtol=2e-2, atol=1
+        )
 
 
 class _Copy:
@@ -119,40 +143,52 @@ def _version(weight: torch.Tensor) -> int:
     return 0 if weight.is_inference() else weight._version
 
 
-class PackedLinear(nn.Linear):
-    """A linear layer that multiplies with a packed copy of its weight while it serves."""
+class FastLinear(nn.Linear):
+    """A linear layer that multiplies with a packed copy of its weight while it serves, and through oneDNN while it learns."""
+
+    packs = learns = False
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return input W^T + b."""
-        if not _packs(self):
-            return super().forward(input)
-        return _product(input, _copy(self, transposed=False), self.bias)
+        if _packs(self):
+            return products.product(input, _copy(self, transposed=False), self.bias)
+        if self.learns and products.applies(input, self.weight):
+            return products.linear(input, self.weight, self.bias, transposed=False)
+        return super().forward(input)
 
 
-class PackedConv1D(Conv1D):
-    """GPT-2's linear layer, whose weight lies the other way round, with a packed copy of it while it serves."""
+class FastConv1D(Conv1D):
+    """GPT-2's linear layer, whose weight lies the other way round, made fast in the same two ways."""
+
+    packs = learns = False
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x W + b."""
-        if not _packs(self):
-            return super().forward(x)
-        return _product(x, _copy(self, transposed=True), self.bias)
+        if _packs(self):
+            return products.product(x, _copy(self, transposed=True), self.bias)
+        if self.learns and products.applies(x, self.weight):
+            return products.linear(x, self.weight, self.bias, transposed=True)
+        return super().forward(x)
 
 
 class FusedGELU(NewGELUActivation):
-    """GPT-2's activation, which is torch's own GELU by tanh, in one operation while it serves."""
+    """GPT-2's activation, which is torch's own GELU by tanh, in one operation while it serves, and where it learns."""
+
+    learns = False
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return GELU(input) by its tanh approximation (arXiv 1606.08415)."""
-        if not getattr(_serving, "on", False):
-            return super().forward(input)
-        return nn.functional.gelu(input, approximate="tanh")
+        if self.learns or getattr(_serving, "on", False):
+            return nn.functional.gelu(input, approximate="tanh")
+        return super().forward(input)
 
 
-_PACKED: dict[type, type] = {nn.Linear: PackedLinear, Conv1D: PackedConv1D}
+_FAST: dict[type, type] = {nn.Linear: FastLinear, Conv1D: FastConv1D}
 
 
 def _packs(layer: Any) -> bool:
+    if not layer.packs:
+        return False
     copy = layer.__dict__.get("_copy")
     return getattr(_serving, "on", False) or (copy is not None and copy.only)
 
@@ -167,11 +203,6 @@ def _copy(layer: Any, transposed: bool) -> torch.Tensor:
 def _pack(weight: torch.Tensor) -> torch.Tensor:
     packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS)
     return packed
-
-
-def _product(x: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
-    return product
 
 
 def _best_s(call: Any) -> float:

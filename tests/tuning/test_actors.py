@@ -20,7 +20,8 @@ def loaded(request, home):
 
 
 def said(models):
-    return rollout.sample(models.engine, PROMPTS, 5, seeds=range(3), adapter=adapter.name(models.policy))
+    with adapter.answering(models.engine, models.policy):
+        return rollout.sample(models.engine, PROMPTS, 5, seeds=range(3))
 
 
 def test_one_forward_says_what_two_do(loaded):
@@ -80,17 +81,24 @@ def test_an_adapter_that_is_off_is_the_policy_as_it_began(loaded):
     assert changed and not any("norm" in name or "ln_" in name or "wte" in name for name in changed)
 
 
-def test_the_engine_samples_from_the_adapter(loaded):
+def test_the_engine_samples_from_the_adapter_and_the_base_stays_to_the_bit(loaded):
     models = actors.made(*loaded, dataclasses.replace(CONFIG, lora_rank=2))
+    plain = rollout.sample(models.engine, PROMPTS, 5, range(3), temperature=0.0)
     for name, weight in models.policy.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=2.0, generator=torch.Generator().manual_seed(len(name)))
-    drawn = rollout.sample(models.engine, PROMPTS, 5, range(3), temperature=0.0, adapter=adapter.name(models.policy))
+    kept = {name: weight.clone() for name, weight in models.policy.state_dict().items()}
+    with adapter.answering(models.engine, models.policy):
+        drawn = rollout.sample(models.engine, PROMPTS, 5, range(3), temperature=0.0)
     for row, ids in enumerate(drawn.rows):
         logits = models.policy(torch.tensor([ids])).logits[0]
         for t in drawn.mask[row].nonzero()[:, 0].tolist():
             assert int(logits[t - 1].argmax()) == ids[t]
-    assert drawn.rows != rollout.sample(models.engine, PROMPTS, 5, range(3), temperature=0.0).rows
+    assert drawn.rows != plain.rows
+    with pytest.raises(KeyError), adapter.answering(models.engine, models.policy):
+        raise KeyError("whatever happens inside")
+    assert all(torch.equal(weight, kept[name]) for name, weight in models.policy.state_dict().items())
+    assert rollout.sample(models.engine, PROMPTS, 5, range(3), temperature=0.0).rows == plain.rows
 
 
 @pytest.mark.parametrize("arrangement", [{"shared_trunk": True}, {"lora_rank": 2, "learning_rate": 1e-2}], ids=str)

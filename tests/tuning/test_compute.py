@@ -7,7 +7,8 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from tests import tiny
-from tuning import encode, products, sft
+from chains.models import linear, products
+from tuning import encode, sft
 from tuning.compute import Compute
 
 ROWS = [
@@ -23,7 +24,7 @@ def quick(monkeypatch):
     """Small layers take oneDNN too, on any CPU that has it."""
     if not torch.backends.mkldnn.is_available():
         pytest.skip("this torch has no oneDNN")
-    monkeypatch.setattr(products, "SMALLEST", 1)
+    monkeypatch.setattr(linear, "SMALLEST", 1)
     monkeypatch.setattr(products, "available", lambda: True)
 
 
@@ -42,7 +43,7 @@ def test_a_quick_product_and_its_gradients_are_torchs(quick, bias):
     torch.manual_seed(0)
     plain = torch.nn.ModuleList([torch.nn.Linear(24, 40, bias=bias), Conv1D(56, 40)]).double()
     fast = copy.deepcopy(plain).float()
-    assert products.accelerate(fast) == 2
+    assert linear.accelerate_learning(fast) == 2
     x = torch.randn(3, 5, 24, dtype=torch.double, requires_grad=True)
     y = x.detach().float().requires_grad_()
     for layers, start in ((plain, x), (fast, y)):
@@ -54,7 +55,7 @@ def test_a_quick_product_and_its_gradients_are_torchs(quick, bias):
 
 def test_a_frozen_weight_gets_no_gradient(quick):
     layer = torch.nn.Linear(8, 4).requires_grad_(False)
-    assert products.accelerate(layer) == 1
+    assert linear.accelerate_learning(layer) == 1
     x = torch.randn(2, 8, requires_grad=True)
     layer(x).sum().backward()
     torch.testing.assert_close(x.grad, layer.weight.sum(0).expand(2, 8))
@@ -64,7 +65,9 @@ def test_a_frozen_weight_gets_no_gradient(quick):
 @every_architecture
 def test_the_fast_way_gives_the_plain_ways_loss_and_gradients(quick, architecture):
     expected, theirs = gradients(tiny.model(architecture, spread=0.1), packed=False)
-    loss, ours = gradients(tiny.model(architecture, spread=0.1))
+    fast = tiny.model(architecture, spread=0.1)
+    assert linear.accelerate_learning(fast)
+    loss, ours = gradients(fast)
     assert loss == pytest.approx(expected, rel=1e-5)
     for mine, its in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, its, rtol=1e-3, atol=1e-5)

@@ -2,9 +2,12 @@
 
 import asyncio
 import random
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import CancelledError
+from pathlib import Path
 
 import pytest
 import torch
@@ -357,3 +360,27 @@ def test_the_same_rollouts_come_out_whenever_they_are_asked(weights):
     expected = [completion.token_ids for completion in first]
     assert [completion.token_ids for completion in busy.generate(requests)] == expected
     assert [completion.token_ids for completion in few.generate(requests)] == expected
+
+
+def test_a_process_that_ends_waits_for_a_thread_that_frees_its_model():
+    program = """
+import time
+from chains.models import engine
+from chains.models.engine import Engine, Request, Sampling
+from tests import tiny
+
+class Slow:
+    def __del__(self):
+        time.sleep(1)
+        print("freed", flush=True)
+
+engine.LINGER_S = 0.05
+held = Engine(tiny.model("gpt2").eval(), tiny.words())
+held.generate([Request((1, 2, 3), Sampling(max_tokens=2))])
+held.model.slow = Slow()
+del held
+time.sleep(0.5)
+"""
+    root = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "freed\n"), done.stderr
