@@ -41,18 +41,22 @@ def answering(engine: Engine, model: Any) -> Iterator[None]:
     The change is in the weights meanwhile, as in a published model, so that a token costs what it costs without an adapter; the layers
     it changes are twice in memory. Afterwards the base's weights are the tensors they were, to the bit.
     """
-    from peft.tuners.lora import LoraLayer
+    if not on(model):
+        yield
+        return
+    from peft.tuners.lora import Linear
 
-    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
-    kept = [layer.get_base_layer().weight.data for layer in layers]
+    layers = [module for module in model.modules() if isinstance(module, Linear)]
+    changed: list[Any] = [layer.get_base_layer() for layer in layers]
+    kept = [base.weight.data for base in changed]
     try:
-        for layer, weight in zip(layers, kept, strict=True):
-            layer.get_base_layer().weight.data = weight + layer.get_delta_weight(NAME)
+        for layer, base in zip(layers, changed, strict=True):
+            base.weight.data = base.weight + layer.get_delta_weight(NAME)
         engine.weights_changed()
         yield
     finally:
-        for layer, weight in zip(layers, kept, strict=True):
-            layer.get_base_layer().weight.data = weight
+        for base, weight in zip(changed, kept, strict=True):
+            base.weight.data = weight
         engine.weights_changed()
 
 

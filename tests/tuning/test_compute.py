@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from tests import tiny
 from chains.models import linear, products
+from tests import tiny
 from tuning import encode, sft
 from tuning.compute import Compute
 
