@@ -134,7 +134,7 @@ def reinforced(name: str, reward_name: str, files: Files, sizes: Sizes, seed: in
         minibatch_size=sizes.batch_size,
         max_tokens=MAX_TOKENS,
         learning_rate=1e-3,
-        kl_coefficient=3.0,
+        kl_coefficient=2.0,
         lora_rank=4,  # few directions to move in: a round's noise changes fewer answers than it would through every weight
         ptx=str(files.demonstrations),  # what it was shown stays: PPO-ptx, with demonstrations for the pretraining text
         ptx_coefficient=1.0,

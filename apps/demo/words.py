@@ -11,7 +11,7 @@ WORDS = {
         "again": "3. The model 'starter' is here already, made from this text with this seed.",
         "sft": "   SFT: it learns to answer from the demonstrations.",
         "rank": "   {k} answers are sampled for each ranked question; the labeler that ranks them is played by a rule that "
-        "prefers an answer that names the article it rests on.",
+        "prefers a sentence of the rulebook with the article that it rests on.",
         "rm": "   Reward model: it learns the labeler's order.",
         "rm_done": "   On rankings that it never saw, the reward model puts {accuracy:.0%} of {pairs} pairs in the labeler's order (chance: 50%).",
         "ppo": "   PPO: the SFT model learns to please the reward model, held near its start by a KL penalty.",
@@ -27,7 +27,7 @@ WORDS = {
         "that had no demonstration, {kl:.2f} nats from the SFT model.",
         "small": "A model this small, made in minutes, has its demonstrations by heart and little else: for what it was not shown, "
         "trust the quotes.",
-        "simulated": "The labeler is simulated: a rule that prefers an answer that names the article it rests on (see apps/samples/hobanne/labeler.py); "
+        "simulated": "The labeler is simulated: a rule that prefers a sentence of the rulebook with the article that it rests on (see apps/samples/hobanne/labeler.py); "
         "'labeler's rule' is the share of such answers. 'exact' is "
         "measured without the article's label, letter case and final punctuation aside.",
         "answers": "What they say",
@@ -55,7 +55,7 @@ WORDS = {
         "again": "3. 같은 글과 같은 시드로 만든 모델 'starter'가 이미 있습니다.",
         "sft": "   SFT: 시범 답변을 보고 대답하는 법을 배웁니다.",
         "rank": "   순위 질문마다 답을 {k}개씩 뽑습니다. 순위를 매기는 사람은 규칙이 대신합니다: "
-        "근거가 되는 조항을 밝힌 답을 더 좋게 봅니다.",
+        "규칙집에 있는 문장에 맞는 조항을 붙인 답을 더 좋게 봅니다.",
         "rm": "   보상 모델: 순위를 매긴 순서를 배웁니다.",
         "rm_done": "   보상 모델은 처음 보는 순위에서 {pairs}쌍 중 {accuracy:.0%}의 순서를 맞혔습니다(우연이면 50%).",
         "ppo": "   PPO: SFT 모델이 보상 모델의 점수를 높이도록 배웁니다. KL 벌점이 처음 모습에서 멀어지지 않게 붙듭니다.",
@@ -70,7 +70,7 @@ WORDS = {
         "honest": "시범 답변이 없던 질문에서 PPO는 보상 모델의 점수를 {reward:+.2f}, 순위를 매긴 규칙의 점수를 {judged:+.2f} 움직였고, "
         "SFT 모델에서 {kl:.2f}나트 떨어졌습니다.",
         "small": "몇 분 만에 만든 이 작은 모델은 시범 답변을 외웠을 뿐 아는 것이 적습니다. 보여 주지 않은 것은 인용문을 믿으세요.",
-        "simulated": "순위를 매기는 사람은, 근거가 되는 조항을 밝힌 답을 좋게 보는 규칙으로 흉내 냈습니다(apps/samples/hobanne/labeler.py). "
+        "simulated": "순위를 매기는 사람은, 규칙집에 있는 문장에 맞는 조항을 붙인 답을 좋게 보는 규칙으로 흉내 냈습니다(apps/samples/hobanne/labeler.py). "
         "'규칙 점수'는 그런 답의 비율입니다. '정답'은 조항 표시, "
         "대소문자, 끝 문장부호를 빼고 잽니다.",
         "answers": "모델의 대답",
