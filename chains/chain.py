@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from chains import quiet
 from chains.chunks import Chunk, Chunks
 from chains.errors import UsageError, nearest
+from chains.flow import aflow, flow
 from chains.plan import Plan, adrive, astream, closing, drive, each, stream
 from chains.prompt import missing_variable
 from chains.runs.record import PARENT, OpenRun, save
@@ -89,10 +90,20 @@ class Chain(Runnable[Any, dict[str, Any]]):
         """Return the results, exceptions among them, for callers who know that nobody listens: whole configs, one for each input."""
         if len(inputs) == 1 and self._has_short_way(kwargs):
             return [self._alone(inputs[0], configs[0], kwargs)]
+        if len(inputs) > 1 and (lanes := self._ways()):
+            return flow(self.aunheard, inputs, configs, kwargs, lanes)
         runs = self._begin(inputs, configs)
         with _recorded(runs) as results:
             results += drive(self._whole(inputs, configs, runs, kwargs), unheard=True)
         return results
+
+    def lanes(self) -> int:
+        """Return how many calls of this chain its model takes at once, whenever each of them comes; 0 where it gains nothing by that."""
+        return 0
+
+    def _ways(self) -> int:
+        """Return how many inputs of a batch go their own ways through the steps (chains/flow.py); 0 where all take each step at once."""
+        return 0
 
     def _has_short_way(self, kwargs: Mapping[str, Any]) -> bool:
         """Say whether `_one` can do what `_plan` does, for one input that nobody listens to."""
@@ -139,6 +150,8 @@ class Chain(Runnable[Any, dict[str, Any]]):
 
     async def aunheard(self, inputs: list[Any], configs: list[RunnableConfig], kwargs: Mapping[str, Any]) -> list[Any]:
         """Return what unheard returns, awaiting."""
+        if len(inputs) > 1 and (lanes := self._ways()):
+            return await aflow(self.aunheard, inputs, configs, kwargs, lanes)
         runs = self._begin(inputs, configs)
         with _recorded(runs) as results:
             results += await adrive(self._whole(inputs, configs, runs, kwargs), unheard=True)

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from chains import quiet
 from chains.chain import Chain
 from chains.errors import UsageError, WiringError
-from chains.model_call import chat_rows, fits, note_reply, text_of
+from chains.model_call import chat_rows, fits, inner_model, note_reply, text_of
 from chains.models.structured import ParsedValue, ValueParser, decoded_under
 from chains.plan import Call, Plan, each
 from chains.prompt import Prompt, missing_variable
@@ -81,6 +81,10 @@ class LLMChain(Chain):
         else:
             values = yield Call(self._parser, replies, configs)
         return each(lambda value: {self.output_keys[0]: value}, values)
+
+    def lanes(self) -> int:
+        """Return how many calls the model takes at once, whenever each of them comes."""
+        return int(getattr(inner_model(self._model), "lanes", 0))
 
     def _has_short_way(self, kwargs: Mapping[str, Any]) -> bool:
         return self._parser is None and not self.verbose and quiet.has_replies(self.llm, kwargs)

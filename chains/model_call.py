@@ -66,6 +66,11 @@ def _is_plain(llm: Any, kwargs: Mapping[str, Any]) -> bool:
     return not kwargs and not isinstance(llm, RunnableBindingBase)
 
 
+def inner_model(llm: Any) -> Any:
+    """Return the model inside `llm.bind(…)` and the like."""
+    return _unwrapped(llm, {})[0]
+
+
 def _unwrapped(llm: Any, kwargs: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return the model inside `llm.bind(…)` and the like, and its settings: its own, under the bound, under the call's."""
     given = dict(kwargs)

@@ -22,7 +22,20 @@ if TYPE_CHECKING:
     from langchain_core.runnables.graph import Graph
 
 
-class SequentialChain(Chain):
+class _InTurn(Chain):
+    steps: Sequence[Chain]
+    verbose: bool
+
+    def lanes(self) -> int:
+        """Return how many calls the steps' models take at once."""
+        return max(step.lanes() for step in self.steps)
+
+    def _ways(self) -> int:
+        one_way = self.verbose or len(self.steps) < 2  # what is printed stays in the order of the steps
+        return 0 if one_way else self.lanes()
+
+
+class SequentialChain(_InTurn):
     """Steps that share named values: each takes what it needs of what is there, and adds what it makes.
 
     `output_variables` are what invoke returns beside the inputs; without them, what the last step makes.
@@ -78,7 +91,7 @@ class SequentialChain(Chain):
         return {key: piece[key] for key in shown if key in piece}
 
 
-class SimpleSequentialChain(Chain):
+class SimpleSequentialChain(_InTurn):
     """Steps that each turn one value into one value; names do not matter. It takes `input` and makes `output`."""
 
     def __init__(self, *, chains: Sequence[Any], verbose: bool = False) -> None:

@@ -101,6 +101,11 @@ class LocalChat(settings.Sampled, BaseChatModel):
         """The engine that runs this model, which is loaded now if it is not yet."""
         return self._load().engine(self.max_batch)
 
+    @property
+    def lanes(self) -> int:
+        """How many calls may be on their way so that the engine stays full: as many wait as run."""
+        return 2 * self.max_batch
+
     def show(self, messages: LanguageModelInput, **given: Any) -> Shown:
         """Return the exact text and token ids that the model would be given by a call with these messages and arguments."""
         return chat_prompt.show(
