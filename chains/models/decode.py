@@ -1,7 +1,7 @@
 """Attention for rows that decode one token each, on a CPU: one compiled loop over what each row itself has kept.
 
-torch computes this as thin batched products over slots padded to the longest row, and on the CPUs where it was measured (one AMD Zen 5 core,
-bfloat16, 32 rows, 64 to 320 tokens) that takes 3 to 5 times as long: a row's keys are read once, from its slot, in its own length, and all
+torch computes this as thin batched products over rows padded to the longest one, and on the CPUs where it was measured (one AMD Zen 5 core,
+bfloat16, 32 rows, 64 to 320 tokens) that takes 3 to 5 times as long: a row's keys are read once, from its pages, in its own length, and all
 sums are float32. A row's numbers do not depend on the other rows, so a batch decodes bit for bit as its rows alone would.
 numba compiles it when the first row decodes, and keeps the result beside this file or in its own cache.
 """
@@ -39,17 +39,17 @@ def attend(
     how: tuple[float, int | None, float | None],
     out: torch.Tensor,
 ) -> None:
-    """Write R rows' new keys and values to their slots, and their attention's output to `out` (N, H, Dv).
+    """Write R rows' new keys and values to their pages, and their attention's output to `out` (N, H, Dv).
 
-    fresh: the step's query (H, N, D), key (KH, N, D) and value (KH, N, Dv). kept: a layer's keys (S, KH, C, D) and values (S, KH, C, Dv).
-    places: each row's slot, its token of the step, and where in its slot that goes, all (R,).
+    fresh: the step's query (H, N, D), key (KH, N, D) and value (KH, N, Dv). kept: a layer's pages of keys (P, KH, g, D) and values (P, KH, g, Dv).
+    places: each row's pages (R, p), its token of the step (R,), and where among its own that goes (R,).
     before: what came before a row's own tokens: values weighted by exp(score - peak) (R, KH, G, Dv), the weights' sums and the peaks
     (R, KH, G), in float32. how: the scaling of scores, the window in tokens, and the softcap.
     """
     query, key, value = (_numbers(part.transpose(0, 1).contiguous()) for part in fresh)
-    slots, tokens, at = (part.numpy() for part in places)
+    pages, tokens, at = (part.numpy() for part in places)
     heads, width = query.shape[1], value.shape[2]
-    state = _nothing(len(slots), heads, width) if before is None else _flat(before, heads)
+    state = _nothing(len(tokens), heads, width) if before is None else _flat(before, heads)
     scaling, window, softcap = how
     rest = (
         *state,
@@ -58,8 +58,8 @@ def attend(
         F(softcap or 0),
         _numbers(out),
     )
-    parts = _shares(int(at.sum()) * heads * width, len(slots))
-    run = lambda part: _rows(query, key, value, _numbers(kept[0]), _numbers(kept[1]), slots, tokens, at, *part, *rest)  # noqa: E731
+    parts = _shares(int(at.sum()) * heads * width, len(tokens))
+    run = lambda part: _rows(query, key, value, _numbers(kept[0]), _numbers(kept[1]), pages, tokens, at, *part, *rest)  # noqa: E731
     for _ in _threads(len(parts)).map(run, parts) if len(parts) > 1 else map(run, parts):
         pass
 
@@ -152,7 +152,7 @@ def _exp(x):  # type: ignore[no-untyped-def]
 
 @njit(fastmath=MATHS, inline="always")
 def _add_values(out, weights, values, first, last):  # type: ignore[no-untyped-def]
-    """Add the values (T, Dv) of tokens first to last, weighted, to out (Dv): four tokens at a time, so that out is read less often."""
+    """Add a page's values (g, Dv) from first to last, weighted, to out (Dv): four tokens at a time, so that out is read less often."""
     t = first
     while t + 4 <= last:
         for d in range(out.shape[0]):
@@ -171,32 +171,35 @@ def _add_values(out, weights, values, first, last):  # type: ignore[no-untyped-d
 
 @njit(fastmath=MATHS, nogil=True, cache=True)
 def _rows(  # type: ignore[no-untyped-def]
-    query, key, value, keys, values, slots, tokens, at, begin, end, sums, totals, peaks, scaling, window, softcap, out
+    query, key, value, keys, values, pages, tokens, at, begin, end, sums, totals, peaks, scaling, window, softcap, out
 ):
     """The rows from begin to end: `sums` (R, H, Dv), `totals` and `peaks` (R, H) hold what came before, and are used up."""
-    heads, each = query.shape[1], query.shape[1] // keys.shape[1]
-    scores, asked = np.empty(keys.shape[2], np.float32), np.empty(query.shape[2], np.float32)
+    heads, each, grain = query.shape[1], query.shape[1] // keys.shape[1], keys.shape[2]
+    scores, asked = np.empty(pages.shape[1] * grain, np.float32), np.empty(query.shape[2], np.float32)
     for r in range(begin, end):
-        slot, token, n = slots[r], tokens[r], at[r] + 1
+        token, n = tokens[r], at[r] + 1
         first = max(0, n - window)
         for h in range(heads):
-            own_keys, own_values, sum_ = keys[slot, h // each], values[slot, h // each], sums[r, h]
+            own, sum_ = h // each, sums[r, h]
             if h % each == 0:  # the first of the heads that share them
-                for d in range(own_keys.shape[1]):
-                    own_keys[n - 1, d] = key[token, h // each, d]
-                for d in range(own_values.shape[1]):
-                    own_values[n - 1, d] = value[token, h // each, d]
+                page, place = pages[r, (n - 1) // grain], (n - 1) % grain
+                for d in range(key.shape[2]):
+                    keys[page, own, place, d] = key[token, own, d]
+                for d in range(value.shape[2]):
+                    values[page, own, place, d] = value[token, own, d]
             for d in range(asked.shape[0]):
                 asked[d] = _wide(query[token, h, d]) * scaling
             peak = peaks[r, h]
-            for t in range(first, n):
-                score = F(0)
-                for d in range(asked.shape[0]):
-                    score += _wide(own_keys[t, d]) * asked[d]
-                if softcap > 0:
-                    score = F(math.tanh(score / softcap)) * softcap
-                scores[t] = score
-                peak = max(peak, score)
+            for p in range(first // grain, (n - 1) // grain + 1):
+                of_page, start = keys[pages[r, p], own], p * grain
+                for t in range(max(first, start), min(n, start + grain)):
+                    score = F(0)
+                    for d in range(asked.shape[0]):
+                        score += _wide(of_page[t - start, d]) * asked[d]
+                    if softcap > 0:
+                        score = F(math.tanh(score / softcap)) * softcap
+                    scores[t] = score
+                    peak = max(peak, score)
             scale = _exp(peaks[r, h] - peak)
             total = totals[r, h] * scale
             for d in range(sum_.shape[0]):
@@ -204,6 +207,9 @@ def _rows(  # type: ignore[no-untyped-def]
             for t in range(first, n):
                 scores[t] = _exp(scores[t] - peak)
                 total += scores[t]
-            _add_values(sum_, scores, own_values, first, n)
+            for p in range(first // grain, (n - 1) // grain + 1):
+                start = p * grain
+                last = min(n - start, grain)
+                _add_values(sum_, scores[start : start + grain], values[pages[r, p], own], max(first - start, 0), last)
             for d in range(sum_.shape[0]):
                 out[token, h, d] = _narrow(sum_[d] / total, out[token, h, d])

@@ -1,19 +1,20 @@
 """Where a model's keys and values are kept while it generates.
 
-A row in flight has a slot; the slots of one capacity lie side by side, so that one product serves all rows that decode. A prefix that
-several rows share, or that a later request may share, is a segment of its own. Every layer's tensors are made when its first keys come, so
-layers may differ in heads and widths. Shapes: S slots, KH key heads, C capacity, n tokens, D and Dv the widths of a key and a value.
+A row in flight has pages, taken as it grows from a store that all rows share, and given back when it leaves; so memory follows the tokens
+there are, and no row is ever moved. A prefix that several rows share, or that a later request may share, is a segment of its own: one long page.
+Every layer's tensors are made when its first keys come, so layers may differ in heads and widths. Shapes: P pages, KH key heads, g tokens
+of a page, D and Dv the widths of a key and a value.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 
-CAPACITIES = tuple(128 * 4**power for power in range(8))
-"""Rows that may come to about as many tokens are kept together: those up to 128, those up to 512, ..."""
-GRAIN = 64
-"""Slots grow by so many tokens at a time, and hold hardly more than the longest of their rows: a product reads them whole and unmoved."""
+GRAIN = 32
+"""Tokens of a row's page: a multiple of what the compiled attention takes at once."""
+GROWTH = 8
+"""A store that is full grows by an eighth, or by what is asked for."""
 
 
 class Segment:
@@ -21,7 +22,8 @@ class Segment:
 
     def __init__(self, length: int) -> None:
         self.length = length
-        self.slots = Slots(1, length)
+        self.pages = Pages(length)
+        self.pages.take(1)
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Part:
 
     def layer(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return its (KH, length, D) keys and (KH, length, Dv) values."""
-        keys, values = self.segment.slots.layers[layer]
+        keys, values = self.segment.pages.layers[layer]
         return keys[0, :, : self.length], values[0, :, : self.length]
 
 
@@ -60,83 +62,77 @@ def cut(path: Path, length: int) -> Path:
 def joined(path: Path) -> Path:
     """Return a path as one piece, copied."""
     whole = Segment(path_length(path))
-    whole.slots.fill(0, path)
+    whole.pages.fill([0], path)
     return (Part(whole, whole.length),)
 
 
-class Slots:
-    """Slots side by side, each with room for `capacity` tokens; both grow as they must."""
+class Pages:
+    """A store of pages of `grain` tokens each."""
 
-    def __init__(self, size: int = 0, capacity: int = 0) -> None:
-        self.size = size
-        self.capacity = capacity
+    def __init__(self, grain: int = GRAIN) -> None:
+        self.grain = grain
         self.layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._count = 0
+        self._free: list[int] = []
 
-    def ensure(self, slots: int, tokens: int) -> None:
-        """Make room for `slots` slots of `tokens` tokens; what they hold stays."""
-        if slots <= self.size and tokens <= self.capacity:
-            return
-        if slots > self.size:
-            self.size = max(slots, 2 * self.size)
-        elif slots < self.size // 2:  # many have left: what moves anyway moves into less room
-            self.size = slots
-        self.capacity = max(self.capacity, -(-tokens // GRAIN) * GRAIN)
-        for layer, pair in self.layers.items():
-            self.layers[layer] = (self._grown(pair[0]), self._grown(pair[1]))
+    def take(self, count: int) -> list[int]:
+        """Return so many pages that nobody has, all zero: what is never written must not be NaN."""
+        if (missing := count - len(self._free)) > 0:
+            self._grow(max(missing, self._count // GROWTH))
+        taken = self._free[:count]
+        del self._free[:count]
+        return taken
+
+    def give(self, pages: Sequence[int]) -> None:
+        """Take pages back."""
+        for pair in self.layers.values():
+            for part in pair:
+                part[list(pages)] = 0
+        self._free = sorted([*self._free, *pages])
+
+    @property
+    def unused(self) -> bool:
+        """Whether nobody has a page."""
+        return len(self._free) == self._count
+
+    def _grow(self, more: int) -> None:
+        self._free += range(self._count, self._count + more)
+        self._count += more
+        for layer, (keys, values) in self.layers.items():
+            self.layers[layer] = (self._grown(keys), self._grown(values))
 
     def _grown(self, old: torch.Tensor) -> torch.Tensor:
-        new = old.new_zeros(self.size, old.shape[1], self.capacity, old.shape[3])
-        common = min(self.size, old.shape[0])
-        new[:common, :, : old.shape[2]] = old[:common]
+        new = old.new_zeros(self._count, *old.shape[1:])
+        new[: len(old)] = old
         return new
 
     def layer(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return a layer's keys (S, KH, C, D) and values (S, KH, C, Dv); `keys` and `values` (KH, n, D or Dv) say their kind."""
+        """Return a layer's keys (P, KH, g, D) and values (P, KH, g, Dv); `keys` and `values` (KH, n, D or Dv) say their kind."""
         if layer not in self.layers:
             self.layers[layer] = tuple(  # type: ignore[assignment]
-                part.new_zeros(self.size, part.shape[0], self.capacity, part.shape[2]) for part in (keys, values)
+                part.new_zeros(self._count, part.shape[0], self.grain, part.shape[2]) for part in (keys, values)
             )
         return self.layers[layer]
 
-    def move(self, source: int, target: int, used: int) -> None:
-        """Copy the first `used` tokens of one slot over another's."""
-        for pair in self.layers.values():
-            for part in pair:
-                part[target, :, :used] = part[source, :, :used]
-
-    def swap(self, one: int, other: int, used: int) -> None:
-        """Exchange the first `used` tokens of two slots."""
-        for pair in self.layers.values():
-            for part in pair:
-                kept = part[one, :, :used].clone()
-                part[one, :, :used] = part[other, :, :used]
-                part[other, :, :used] = kept
-
-    def fill(self, slot: int, path: Path) -> None:
-        """Copy a path to the beginning of a slot, which has room for it."""
-        for layer in path[0].segment.slots.layers if path else ():
+    def fill(self, pages: Sequence[int], path: Path) -> None:
+        """Copy a path to the beginning of these pages, which have room for it."""
+        for layer in path[0].segment.pages.layers if path else ():
             at = 0
             for part in path:
                 keys, values = part.layer(layer)
-                whole = self.layer(layer, keys, values)
-                for target, source in zip(whole, (keys, values), strict=True):
-                    target[slot, :, at : at + part.length] = source
+                for whole, source in zip(self.layer(layer, keys, values), (keys, values), strict=True):
+                    places = torch.arange(at, at + part.length, device=source.device)
+                    table = torch.tensor(pages, device=source.device)
+                    whole[table[places // self.grain], :, places % self.grain] = source.transpose(0, 1)
                 at += part.length
 
-    def kept(self, slot: int, used: int) -> Segment:
-        """Return a copy of a slot's first `used` tokens."""
+    def kept(self, pages: Sequence[int], used: int) -> Segment:
+        """Return a copy of the first `used` tokens of these pages."""
         segment = Segment(used)
-        for layer, (keys, values) in self.layers.items():
-            segment.slots.layers[layer] = (
-                keys[slot : slot + 1, :, :used].clone(),
-                values[slot : slot + 1, :, :used].clone(),
-            )
+        for layer, pair in self.layers.items():
+            copied = [part[list(pages)].transpose(0, 1).flatten(1, 2)[None, :, :used].clone() for part in pair]
+            segment.pages.layers[layer] = (copied[0], copied[1])
         return segment
-
-
-def capacity_for(tokens: int) -> int:
-    """Return the smallest capacity that holds `tokens`."""
-    return next((capacity for capacity in CAPACITIES if capacity >= tokens), tokens)
 
 
 def distinct(paths: Iterable[Path]) -> int:

@@ -4,7 +4,7 @@ It is an attention function in transformers' AttentionInterface, so the model's 
 attention over is found out by `serves`, and generates through `plain_runner`. Rows that are about as long attend side by side, a shared
 prefix as one product for all that share it, and the pieces are joined by their sums of exponentials (the online softmax of arXiv
 2205.14135, section 3.1). Shapes: N tokens in the step, R rows of a block, n tokens of each, H heads, KH key heads, G = H / KH, D head
-width, T tokens of a slot.
+width, T tokens that a row has kept, g tokens of a page.
 """
 
 import threading
@@ -20,45 +20,49 @@ from transformers import AttentionInterface
 
 from chains.errors import ModelError
 from chains.models import adapters, decode, linear
-from chains.models.kv import Part, Segment, Slots
+from chains.models.kv import Pages, Part, Segment
 
 NAME = "chaintune_packed"
+MULTIPLES = ((8, 1), (64, 4), (2**63, 32))
+"""Up to so many tokens of a step become a multiple of so many: oneDNN plans a product for each number of rows that it meets, and keeps it."""
 _locks: "weakref.WeakKeyDictionary[Any, threading.RLock]" = weakref.WeakKeyDictionary()
 
 
 @dataclass
 class Block:
-    """Rows of one bank that take about as many tokens each, side by side: those that decode take one, those that read a piece.
+    """Rows that take about as many tokens each, side by side: those that decode take one, those that read a piece.
 
     The same in every layer of a step; its rows' keys and values are written before they are read.
     """
 
-    slots: Slots
-    first: int | None
-    """The first of the rows' slots where they lie side by side."""
-    rows: torch.Tensor
-    """(R,): the rows' slots."""
+    store: Pages
+    pages: torch.Tensor
+    """(R, p): where the store holds each row's own tokens."""
     tokens: torch.Tensor
     """(R, n): each row's tokens in the step; a row with fewer repeats its last."""
     at: torch.Tensor
-    """(R, n): where in its slot each goes."""
+    """(R, n): where among the row's own tokens each goes."""
     before: torch.Tensor
     """(R, 1): the tokens of each row's path."""
     groups: Sequence[tuple[torch.Tensor | None, Part, int]]
     """The pieces of the rows' paths: which rows (None: all), the piece, and the position of its first token."""
     seen: int
-    """How many of a slot's tokens any row sees."""
+    """How many of its own tokens any row sees."""
 
     @cached_property
     def hidden(self) -> torch.Tensor:
         """True where a token is not seen because it is later or not there, (R, 1, 1, n, T)."""
         return torch.arange(self.seen, device=self.at.device) > self.at[:, None, None, :, None]
 
+    def write(self, whole: torch.Tensor, fresh: torch.Tensor) -> None:
+        """Put the rows' new keys or values (KH, N, D) into a layer's pages (P, KH, g, D)."""
+        page = self.pages.gather(1, self.at // self.store.grain)  # (R, n)
+        whole[page, :, self.at % self.store.grain] = fresh[:, self.tokens].permute(1, 2, 0, 3)
+
     def mine(self, whole: torch.Tensor) -> torch.Tensor:
-        """Return what the rows see of a layer's keys or values (S, KH, C, D): (R, KH, T, D)."""
-        if self.first is None:
-            return whole[self.rows, :, : self.seen]
-        return whole[self.first : self.first + len(self.rows), :, : self.seen]
+        """Return what the rows see of a layer's pages: (R, KH, T, D)."""
+        seen = whole[self.pages[:, : -(-self.seen // self.store.grain)]]  # (R, p, KH, g, D)
+        return seen.transpose(1, 2).flatten(2, 3)[:, :, : self.seen]
 
 
 @dataclass
@@ -73,11 +77,12 @@ class Step:
 
 def forward(model: Any, step: Step, adapter: str | None = None) -> torch.Tensor:
     """Return the logits (len(step.wanted), V); keys and values are written to the step's places."""
-    device = model.device
+    device, count = model.device, len(step.ids)
+    spare = -count % next(multiple for most, multiple in MULTIPLES if count <= most)
     with _attending(model), adapters.active(model, adapter), linear.serving():
         out = model(
-            input_ids=torch.tensor([step.ids], device=device),
-            position_ids=torch.tensor([step.positions], device=device),
+            input_ids=torch.tensor([step.ids + step.ids[-1:] * spare], device=device),
+            position_ids=torch.tensor([step.positions + step.positions[-1:] * spare], device=device),
             use_cache=False,
             logits_to_keep=torch.tensor(step.wanted, dtype=torch.long, device=device),
             packed_step=step,
@@ -89,23 +94,26 @@ def forward(model: Any, step: Step, adapter: str | None = None) -> torch.Tensor:
 def serves(model: Any) -> str | None:
     """Return why a packed forward of this model cannot be trusted, or None where its logits are those of the model's own forward."""
     ids = [token % model.config.get_text_config().vocab_size for token in (11, 7, 5, 13, 3, 2)]
-    first, slots = Segment(3), Slots(2, 8)
+    first, store = Segment(3), Pages(2)
     path = Part(first, 3)
+    store.take(4)
 
-    def block(slots: Slots, tokens: list[list[int]], at: list[list[int]], before: list[int], shared: bool) -> Block:
+    def block(store: Pages, pages: list[list[int]], at: list[list[int]], before: list[int], shared: bool) -> Block:
         number = lambda values: torch.tensor(values, device=model.device)  # noqa: E731
         groups = [(number([0]), path, 0)] if shared else []
-        rows = number(range(len(tokens)))
-        return Block(slots, 0, rows, number(tokens), number(at), number(before)[:, None], groups, slots.capacity)
+        places = number(at)
+        tokens = torch.arange(places.numel(), device=model.device).view_as(places)
+        seen = len(pages[0]) * store.grain
+        return Block(store, number(pages), tokens, places, number(before)[:, None], groups, seen)
 
     with torch.inference_mode():
         try:
             with alone(model), adapters.active(model, None):
                 expected = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0]
-            forward(model, Step(ids[:3], [0, 1, 2], [], [block(first.slots, [[0, 1, 2]], [[0, 1, 2]], [0], False)]))
-            two = block(slots, [[0, 1], [2, 3]], [[0, 1], [0, 1]], [3, 0], True)
+            forward(model, Step(ids[:3], [0, 1, 2], [], [block(first.pages, [[0]], [[0, 1, 2]], [0], False)]))
+            two = block(store, [[3, 0], [1, 2]], [[0, 1], [0, 1]], [3, 0], True)
             read = forward(model, Step(ids[3:5] + ids[:2], [3, 4, 0, 1], [1, 3], [two]))
-            both = block(slots, [[0], [1]], [[2], [2]], [3, 0], True)
+            both = block(store, [[3, 0], [1, 2]], [[2], [2]], [3, 0], True)
             said = forward(model, Step([ids[5], ids[2]], [5, 2], [0, 1], [both]))
         except Exception as error:  # code of any model: whatever it raises, it is run another way
             return f"a packed forward fails: {type(error).__name__}: {error}"
@@ -231,9 +239,9 @@ def _attend_block(
 ) -> torch.Tensor:
     """Return (R, n, H, Dv) for a block's tokens: each sees its row's path, its row's own tokens before it, and itself."""
     (rows, n), heads, kv_heads = block.tokens.shape, query.shape[0], key.shape[0]
-    keys, values = block.slots.layer(layer, key, value)  # (S, KH, C, D)
-    keys[block.rows[:, None], :, block.at] = key[:, block.tokens].permute(1, 2, 0, 3)
-    values[block.rows[:, None], :, block.at] = value[:, block.tokens].permute(1, 2, 0, 3)
+    keys, values = block.store.layer(layer, key, value)  # (P, KH, g, D)
+    block.write(keys, key)
+    block.write(values, value)
     asked = query[:, block.tokens].unflatten(0, (kv_heads, heads // kv_heads))  # (KH, G, R, n, D)
     asked = asked.permute(2, 0, 1, 3, 4).reshape(rows, kv_heads, -1, query.shape[2])  # (R, KH, G n, D)
     hidden = block.hidden
@@ -255,13 +263,13 @@ def _decode_block(
     layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, block: Block, how: _How, out: torch.Tensor
 ) -> None:
     """Put the attention of a block whose rows take one token each into out (N, H, Dv): each sees its path, its own tokens, and itself."""
-    kept = block.slots.layer(layer, key, value)
+    kept = block.store.layer(layer, key, value)
     before = None
     if block.groups:
         asked = query[:, block.tokens[:, 0]].unflatten(0, (key.shape[0], -1)).permute(2, 0, 1, 3)  # (R, KH, G, D)
         piece = _merge([_shared(layer, asked, block, group, how) for group in block.groups])
         before = (piece.out, piece.total, piece.peak)
-    places = (block.rows, block.tokens[:, 0], block.at[:, 0])
+    places = (block.pages, block.tokens[:, 0], block.at[:, 0])
     decode.attend((query, key, value), kept, places, before, (how.scaling, how.window, how.softcap), out)
 
 

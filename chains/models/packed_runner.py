@@ -1,13 +1,13 @@
-"""Runs rows packed together: each in a slot, shared beginnings computed once, one forward a step."""
+"""Runs rows packed together: each on its pages, shared beginnings computed once, one forward a step."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 
-from chains.models import packed
-from chains.models.bank import Bank, Piece, blocks
-from chains.models.kv import Part, Path, Segment, Slots, capacity_for, path_length
+from chains.models import blocks, packed
+from chains.models.blocks import Piece
+from chains.models.kv import Pages, Part, Path, Segment, path_length
 from chains.models.packed import Step
 from chains.models.prefixes import SHORTEST, Prefixes, shared
 from chains.models.row import Fill, Row
@@ -17,14 +17,14 @@ WORTH = 2048
 
 
 class PackedRunner:
-    """The banks of rows and the beginnings kept, for one model and its adapters."""
+    """The pages of the rows in flight and the beginnings kept, for one model and its adapters."""
 
     def __init__(self, model: Any, prefix_tokens: int) -> None:
         self._model = model
         self._prefix_tokens = prefix_tokens
         self._prefixes: dict[str | None, Prefixes] = {}
-        self._banks: dict[tuple[str | None, int], Bank] = {}
-        self._bank_of: dict[int, Bank] = {}
+        self._store = Pages()
+        self._pages: dict[Row, list[int]] = {}
 
     @property
     def reused(self) -> int:
@@ -37,7 +37,7 @@ class PackedRunner:
         return sum(prefixes.tokens for prefixes in self._prefixes.values())
 
     def enter(self, row: Row, waiting: Iterable[Row]) -> Fill | None:
-        """Give a row its slot, or return the beginning that it shares with waiting rows and that nobody has read yet."""
+        """Let a row in, or return the beginning that it shares with waiting rows and that nobody has read yet."""
         prefixes = self._prefixes_of(row)
         path, length = prefixes.longest(row.ids)
         alike = [
@@ -49,24 +49,18 @@ class PackedRunner:
         prefixes.reused += length
         if path and length * (1 + sum(other >= length for other in alike) + self._users(path)) >= WORTH:
             row.path = path
-        bank = self._enter_bank(row)
+        self._pages[row] = []
         if path and not row.path:
-            bank.reserve(length)
-            bank.slots.fill(bank.rows.index(row), path)
-            row.own = length
+            self._copy(row, path)
         return None
 
-    def ready(self, row: Row) -> None:
-        """Let a row decode: its prompt is read."""
-        self._bank_of[id(row)].ready(row)
-
     def leave(self, row: Row) -> None:
-        """Free a row's slot; where `row.keep` says so its tokens are kept, to begin a later prompt with."""
-        bank = self._bank_of.pop(id(row))
+        """Take a row's pages back; where `row.keep` says so its tokens are kept, to begin a later prompt with."""
+        pages = self._pages.pop(row)
         if row.keep and row.finish and row.own:
-            own = bank.slots.kept(bank.rows.index(row), row.own)
+            own = self._store.kept(pages, row.own)
             self._prefixes_of(row).add(row.known, (*row.path, Part(own, own.length)))
-        bank.remove(row)
+        self._store.give(pages)
 
     def filled(self, fill: Fill) -> None:
         """Keep a beginning that has been read."""
@@ -75,18 +69,16 @@ class PackedRunner:
 
     def run(self, decoding: list[Row], reading: list[tuple[Row | Fill, int]]) -> torch.Tensor:
         """Run one forward; see Runner."""
-        step, order = Step(), []
-        for bank, first, count in self._runs(decoding):
-            rows = bank.rows[first : first + count]
-            step.blocks.append(bank.decode(first, count, len(step.ids), self._model.device))
-            step.ids += [row.tokens[-1] for row in rows]
-            step.positions += [row.read for row in rows]
-            order += rows
-        place = {id(row): place for place, row in enumerate(order)}
-        step.wanted = [place[id(row)] for row in decoding]
-        pieces = [self._read(step, reader, count) for reader, count in reading]
-        step.blocks += blocks(pieces, self._model.device)
-        return packed.forward(self._model, step, [*decoding, *(reader for reader, _ in reading)][0].request.adapter)
+        step = Step()
+        if decoding:
+            pages = [self._reserve(row, row.own + 1) for row in decoding]
+            step.blocks.append(blocks.decode(self._store, decoding, pages, self._model.device))
+        step.ids += [row.tokens[-1] for row in decoding]
+        step.positions += [row.read for row in decoding]
+        step.wanted += range(len(decoding))
+        step.blocks += blocks.read([self._read(step, reader, count) for reader, count in reading], self._model.device)
+        first = [*decoding, *(reader for reader, _ in reading)][0]
+        return packed.forward(self._model, step, first.request.adapter)
 
     def forget(self) -> None:
         """Drop every beginning kept."""
@@ -94,49 +86,42 @@ class PackedRunner:
             prefixes.clear()
 
     def release(self) -> None:
-        """Give back the memory of slots that nobody has."""
-        self._banks = {key: bank for key, bank in self._banks.items() if bank.rows}
+        """Give back the memory of pages that nobody has."""
+        if self._store.unused:
+            self._store = Pages()
 
     def _read(self, step: Step, reader: Row | Fill, count: int) -> Piece:
         """Put the next `count` tokens of a prompt into the step."""
         start, before = len(step.ids), path_length(reader.path) + reader.own
-        slots, slot = self._place(reader, count)
+        store, pages = self._place(reader, count)
         step.ids += reader.unread[:count].tolist()
         step.positions += range(before, before + count)
         if isinstance(reader, Row) and count == len(reader.unread):
             step.wanted.append(start + count - 1)
-        return Piece(slots, slot, reader.path, start, count, reader.own)
+        return Piece(store, pages, reader.path, start, count, reader.own)
 
-    def _place(self, reader: Row | Fill, count: int) -> tuple[Slots, int]:
+    def _place(self, reader: Row | Fill, count: int) -> tuple[Pages, list[int]]:
         if isinstance(reader, Fill):
-            return reader.segment.slots, 0
-        bank = self._bank_of[id(reader)]
-        bank.reserve(reader.own + count)
-        return bank.slots, bank.rows.index(reader)
+            return reader.segment.pages, [0]
+        return self._store, self._reserve(reader, reader.own + count)
 
-    def _runs(self, decoding: list[Row]) -> Iterator[tuple[Bank, int, int]]:
-        """Yield the banks of the decoding rows, with the first of the rows and how many: one row alone, or all that decode."""
-        if len(decoding) == 1:
-            bank = self._bank_of[id(decoding[0])]
-            yield bank, bank.rows.index(decoding[0]), 1
-        elif decoding:
-            for (adapter, _), bank in sorted(self._banks.items(), key=lambda item: item[0][1]):
-                if bank.decoding and adapter == decoding[0].request.adapter:
-                    yield bank, 0, bank.decoding
+    def _reserve(self, row: Row, tokens: int) -> list[int]:
+        """Return the row's pages, with room for so many tokens."""
+        pages = self._pages[row]
+        pages += self._store.take(max(0, -(-tokens // self._store.grain) - len(pages)))
+        return pages
+
+    def _copy(self, row: Row, path: Path) -> None:
+        """Begin a row's own tokens with a copy of the path; where there is no memory for it, the row is not in flight."""
+        try:
+            self._store.fill(self._reserve(row, path_length(path)), path)
+        except BaseException:
+            self._store.give(self._pages.pop(row))
+            raise
+        row.own = path_length(path)
 
     def _users(self, path: Path) -> int:
-        return sum(
-            any(part.segment is path[-1].segment for part in row.path)
-            for bank in self._banks.values()
-            for row in bank.rows
-        )
-
-    def _enter_bank(self, row: Row) -> Bank:
-        key = (row.request.adapter, capacity_for(row.need - path_length(row.path)))
-        bank = self._banks.setdefault(key, Bank())
-        bank.add(row)
-        self._bank_of[id(row)] = bank
-        return bank
+        return sum(any(part.segment is path[-1].segment for part in row.path) for row in self._pages)
 
     def _prefixes_of(self, row: Row) -> Prefixes:
         return self._prefixes.setdefault(row.request.adapter, Prefixes(self._prefix_tokens))

@@ -40,9 +40,6 @@ class PlainRunner:
             self._caches[id(row)] = DynamicCache(config=self._model.config)
         return None
 
-    def ready(self, row: Row) -> None:
-        """Nothing changes: a row decodes as it reads."""
-
     def leave(self, row: Row) -> None:
         """Drop a row's cache."""
         self._caches.pop(id(row), None)

@@ -44,7 +44,7 @@ Listener = Callable[[int | str], None]
 
 
 class Row:
-    """One request in flight. `own` tokens are in its slot, after the tokens of its path."""
+    """One request in flight. `own` tokens are on its pages, after the tokens of its path."""
 
     def __init__(
         self, request: Request, limit: int, ends: frozenset[int], tokenizer: Any, matcher: Matcher | None

@@ -1,6 +1,6 @@
 """Which rows a step serves: continuous batching in a fixed order, so that what comes out never depends on timing.
 
-Rows enter in the order they were asked, as soon as there is a slot and memory for them, and leave when they have finished. Every step
+Rows enter in the order they were asked, as soon as there is room for them, and leave when they have finished. Every step
 gives each decoding row its next token and reads a bounded piece of the prompts, so a long prompt does not stop the others. Where several
 waiting rows begin alike, the beginning is read once. One thread runs a scheduler; `Engine` is what others call.
 """
@@ -33,9 +33,6 @@ class Runner(Protocol):
 
     def enter(self, row: Row, waiting: Iterable[Row]) -> Fill | None:
         """Give a row its place, or return the beginning that must be read before it can enter."""
-
-    def ready(self, row: Row) -> None:
-        """Let a row decode: its prompt is read."""
 
     def leave(self, row: Row) -> None:
         """Take a row's place away; what it holds is kept for later requests where `row.keep` says so."""
@@ -159,13 +156,11 @@ class Scheduler:
         read: list[Row] = []
         for reader, count in portions:
             reader.own += count
-        for reader, _ in portions:  # after all are counted: making one ready may move another, as far as it has read
             if not len(reader.unread):
                 self.reading.remove(reader)
                 if isinstance(reader, Fill):
                     self.runner.filled(reader)
                 else:
-                    self.runner.ready(reader)
                     read.append(reader)
         self.decoding += read
         rows = [*decoding, *read]

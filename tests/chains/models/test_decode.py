@@ -5,19 +5,19 @@ import torch
 
 from chains.models import decode
 
-WIDTH, VALUE_WIDTH, SLOTS, CAPACITY = 24, 20, 7, 40
+WIDTH, VALUE_WIDTH, PAGES, GRAIN = 24, 20, 30, 8
 AT = torch.tensor([3, 0, 39, 17, 8])
-ROWS = torch.tensor([6, 2, 0, 1, 4])
+ROWS = torch.randperm(PAGES, generator=torch.Generator().manual_seed(1))[:25].view(5, 5)  # each row's pages
 
 
 class Case:
-    """Five rows in seven slots, with 6 heads over 2 key heads; `before` is what a shared beginning of 9 tokens gives."""
+    """Five rows on thirty pages, with 6 heads over 2 key heads; `before` is what a shared beginning of 9 tokens gives."""
 
     def __init__(self, dtype: torch.dtype, before: bool = False) -> None:
         draw = lambda *shape: torch.randn(*shape, generator=generator).to(dtype)  # noqa: E731
         generator = torch.Generator().manual_seed(3)
         self.query, self.key, self.value = draw(6, 8, WIDTH), draw(2, 8, WIDTH), draw(2, 8, VALUE_WIDTH)
-        self.keys, self.values = draw(SLOTS, 2, CAPACITY, WIDTH), draw(SLOTS, 2, CAPACITY, VALUE_WIDTH)
+        self.keys, self.values = draw(PAGES, 2, GRAIN, WIDTH), draw(PAGES, 2, GRAIN, VALUE_WIDTH)
         self.shared_keys, self.shared_values = draw(2, 9, WIDTH), draw(2, 9, VALUE_WIDTH)
         self.tokens = torch.tensor([7, 1, 0, 4, 5])
         self.before = before
@@ -34,15 +34,17 @@ class Case:
             before = tuple(part.transpose(0, 2).transpose(1, 2)[rows] for part in (summed, weights.sum(-1), peak))
         places = ROWS[rows], self.tokens[rows], AT[rows]
         decode.attend((self.query, self.key, self.value), kept, places, before, (0.3, window, softcap), out)
-        assert torch.equal(kept[0][ROWS[rows], :, AT[rows]], self.key[:, self.tokens[rows]].transpose(0, 1))
-        assert torch.equal(kept[1][ROWS[rows], :, AT[rows]], self.value[:, self.tokens[rows]].transpose(0, 1))
+        last = ROWS[rows].gather(1, AT[rows, None] // GRAIN)[:, 0]
+        assert torch.equal(kept[0][last, :, AT[rows] % GRAIN], self.key[:, self.tokens[rows]].transpose(0, 1))
+        assert torch.equal(kept[1][last, :, AT[rows] % GRAIN], self.value[:, self.tokens[rows]].transpose(0, 1))
         return out[self.tokens[rows]]
 
     def expected(self, window: int | None = None, softcap: float | None = None) -> torch.Tensor:
         made = []
-        for slot, token, at in zip(ROWS, self.tokens, AT, strict=True):
-            keys = torch.cat([self.keys[slot, :, :at], self.key[:, token, None]], 1)
-            values = torch.cat([self.values[slot, :, :at], self.value[:, token, None]], 1)
+        for pages, token, at in zip(ROWS, self.tokens, AT, strict=True):
+            own_keys, own_values = (part[pages].transpose(0, 1).flatten(1, 2) for part in (self.keys, self.values))
+            keys = torch.cat([own_keys[:, :at], self.key[:, token, None]], 1)
+            values = torch.cat([own_values[:, :at], self.value[:, token, None]], 1)
             scores = self._scores(self.query[:, token, None], keys, softcap)
             if window is not None:
                 scores[..., : max(0, int(at) + 1 - window)] = -torch.inf
@@ -88,7 +90,7 @@ def test_threads_share_the_rows_and_change_nothing(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_nan_stays_in_its_row(dtype: torch.dtype) -> None:
     case = Case(dtype)
-    case.keys[ROWS[2], 0, 11, 4] = torch.nan
+    case.keys[ROWS[2, 1], 0, 3, 4] = torch.nan
     found = case.found()
     assert found[2, :3].isnan().all()
     assert not found[[0, 1, 3, 4]].isnan().any()

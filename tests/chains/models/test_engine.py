@@ -37,7 +37,7 @@ def widths(monkeypatch):
         seen = []
 
         def note(module, args, kwargs):
-            seen.append(kwargs["input_ids"].shape[1])
+            seen.append(len(kwargs["packed_step"].ids))
 
         engine.model.register_forward_pre_hook(note, with_kwargs=True)
         return seen

@@ -70,7 +70,8 @@ def tokens_read(engine):
     """Return a list that gets the number of tokens of each forward."""
     seen = []
     engine.model.register_forward_pre_hook(
-        lambda module, args, kwargs: seen.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+        lambda module, args, given: seen.append(len(given["packed_step"].ids)) if "packed_step" in given else None,
+        with_kwargs=True,
     )
     return seen
 
@@ -84,7 +85,7 @@ def settled(engine):
 
 
 def test_requests_that_come_at_any_moment_give_what_each_gives_alone(engine, weights):
-    """Lengths over several banks, prefixes shared by some, seeds, cancellations: what stays is as if it had been alone."""
+    """Lengths from one page to many, prefixes shared by some, seeds, cancellations: what stays is as if it had been alone."""
     rng = random.Random(7)
     header = ids(1, 60)
     requests = []
@@ -104,8 +105,8 @@ def test_requests_that_come_at_any_moment_give_what_each_gives_alone(engine, wei
     assert engine.stats()["running"] == 0
 
 
-def test_rows_that_change_places_keep_what_they_read_in_the_same_step(weights):
-    """The first leaves after its first token, so the last takes its slot; then the short prompt is read before the long one beside it."""
+def test_rows_that_give_their_pages_to_others_keep_what_they_read_in_the_same_step(weights):
+    """The first leaves after its first token, so another takes its pages; then the short prompt is read before the long one beside it."""
     lengths, limits = (156, 100, 20, 40), (1, 60, 120, 120)
     requests = [Request(ids(length, length), greedy(limit)) for length, limit in zip(lengths, limits, strict=True)]
     made = Engine(weights, tiny.words(), chunk=64).generate(requests)
