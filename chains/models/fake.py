@@ -131,7 +131,7 @@ class FakeChat(settings.Sampled, BaseChatModel):
             self.prompts.append(list(messages))
         words = _words(_until(text, chosen.stop))
         said = words[: chosen.max_tokens]
-        read = sum([len(_words(message.text)) for message in messages])
+        read = sum([_count(message.content) for message in messages])
         return said, {
             "usage_metadata": UsageMetadata(input_tokens=read, output_tokens=len(said), total_tokens=read + len(said)),
             "response_metadata": {
@@ -155,6 +155,11 @@ def _until(text: str, stops: Sequence[str]) -> str:
     return (
         text[: min((place for stop in stops if (place := text.find(stop)) >= 0), default=len(text))] if stops else text
     )
+
+
+def _count(content: str | list[Any]) -> int:
+    """Return how many words a message's text has."""
+    return len((content if isinstance(content, str) else AIMessage(content).text).split())
 
 
 _words = re.compile(r"\s*\S+|\s+").findall
