@@ -77,8 +77,12 @@ def _device() -> Check:
         return Check("device", "bad", "torch is missing")
     import torch
 
-    name = f"cuda, {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else "cpu"
-    return Check("device", "ok", f"{name}; {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads")
+    from chains.models import device
+
+    name = device.chosen(None)
+    half = "bfloat16 products" if device.multiplies_bfloat16(name) else "float32 products only"
+    name += f", {torch.cuda.get_device_name(0)}" if name == "cuda" else ""
+    return Check("device", "ok", f"{name}, {half}; {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads")
 
 
 def _memory() -> Check:

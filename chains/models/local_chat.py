@@ -57,8 +57,9 @@ class LocalChat(settings.Sampled, BaseChatModel):
     max_batch: Annotated[int, Field(ge=1)] = 64
     """The most prompts that run together."""
     device: str | None = None
-    """`cpu`, `cuda` or `cuda:1`; None takes the first GPU where there is one."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """`cpu`, `cuda`, `cuda:1` or `mps`; None takes the first GPU where there is one."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """`auto`: bfloat16 where the weights were saved in half precision and the device multiplies bfloat16 itself, else float32."""
 
     _loaded: weights.Loaded | None = PrivateAttr(None)
     _shared: together.Shared = PrivateAttr(default_factory=dict)
@@ -87,7 +88,7 @@ class LocalChat(settings.Sampled, BaseChatModel):
             raise UsageError(
                 "model is a folder, a hub id, or a transformers model in memory with its tokenizer: LocalChat(model, tokenizer)"
             )
-        if self.device is not None or self.dtype != "float32":
+        if self.device is not None or self.dtype != "auto":
             raise UsageError(
                 "device and dtype are for a model that is loaded from a folder; a model in memory stays as it is"
             )

@@ -128,18 +128,19 @@ def _load(source: str, stamp: int, device: str | None, dtype: str) -> Loaded:
     return found
 
 
-def _read(source: str, device: str | None, dtype: str) -> Loaded:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def _read(source: str, wanted: str | None, dtype: str) -> Loaded:
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    from chains.models import linear
+    from chains.models import device, linear
 
+    where = device.chosen(wanted)
     with quiet(bars=not Path(source).is_dir()):  # a download shows how far it is
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+            saved = AutoConfig.from_pretrained(source, trust_remote_code=False).dtype
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 source,
-                dtype=getattr(torch, dtype),
+                dtype=device.dtype(dtype, saved, where),
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
@@ -151,7 +152,7 @@ def _read(source: str, device: str | None, dtype: str) -> Loaded:
         raise MachineError(
             f"the weights of {source} are not whole: {sorted(report['missing_keys'])[0]} is missing; get the model again"
         )
-    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    model.to(where).eval()
     linear.accelerate(model, keep=False)
     return Loaded(model, tokenizer)
 
