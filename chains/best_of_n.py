@@ -11,15 +11,14 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 
 from chains.candidates import Candidate, Outcome, ranked
-from chains.chain import Chain
-from chains.errors import UsageError
 from chains.judge import score as scored_by
+from chains.of_samples import OfSamples
 from chains.plan import Plan, each
 from chains.runs.record import OpenRun
-from chains.samples import Sample, sampler, taken
+from chains.samples import Sample
 
 
-class BestOfN(Chain):
+class BestOfN(OfSamples):
     """Samples `chain` n times in one batch, scores all of them in one more, and returns the one with the highest score.
 
     `score` is a reward model (its name, or what load_scorer returns), a function (of the answer alone, or of inputs, `question` and
@@ -36,16 +35,8 @@ class BestOfN(Chain):
         outcome_key: str = "outcome",
         **settings: Any,
     ) -> None:
-        if n < 1:
-            raise UsageError(f"n={n} cannot be used; give at least 1 sample")
-        self.n = n
-        self._sampler = sampler(chain, seed, settings)
-        self.chain = self._sampler.chain
+        super().__init__(chain, n, seed=seed, outcome_key=outcome_key, settings=settings)
         self.scores = scored_by(score, self.chain, self._sampler.key)
-        self.outcome_key = outcome_key
-        self.input_keys, self.optional_keys = self.chain.input_keys, self.chain.optional_keys
-        self.output_keys = (*self.chain.output_keys, outcome_key)
-        taken(outcome_key, (*self.input_keys, *self.optional_keys, *self.chain.output_keys))
 
     def _plan(
         self, inputs: list[Any], configs: list[RunnableConfig], runs: list[OpenRun], kwargs: Mapping[str, Any]
@@ -73,6 +64,3 @@ class BestOfN(Chain):
         ]
         outcome = Outcome(best.prompt, ranked(candidates, lambda c: c.score), failed=len(samples) - len(good))
         return {**best.outputs, self.outcome_key: outcome}
-
-    def _main_key(self) -> str:
-        return self._sampler.key

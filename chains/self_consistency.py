@@ -21,12 +21,12 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
 
 from chains.candidates import Candidate, Outcome
-from chains.chain import Chain
 from chains.errors import ModelError, UsageError
 from chains.measures import normalise
+from chains.of_samples import OfSamples
 from chains.plan import Plan, each
 from chains.runs.record import OpenRun, to_json
-from chains.samples import Sample, sampler, taken
+from chains.samples import Sample
 
 _NUMBER = re.compile(r"[-−]?\d+(?:,\d{3})*(?:\.\d+)?(?![\d])")
 Key = Callable[[Any], Any]
@@ -55,7 +55,7 @@ def confidence(first: int, second: int) -> float:
     return sum(math.comb(tosses, heads) for heads in range(first + 1)) / 2**tosses
 
 
-class SelfConsistency(Chain):
+class SelfConsistency(OfSamples):
     """Samples `chain` n times and returns the answer with the most votes; among equals, the one that came first.
 
     `key` says what an answer votes for (None: nothing). It makes what the chain makes, and `outcome`. `settings` (temperature and the
@@ -74,15 +74,10 @@ class SelfConsistency(Chain):
         outcome_key: str = "outcome",
         **settings: Any,
     ) -> None:
-        _check(n, stop_when, wave)
-        self.n, self.key, self.stop_when = n, key, stop_when
+        super().__init__(chain, n, seed=seed, outcome_key=outcome_key, settings=settings)
+        _check(stop_when, wave)
+        self.key, self.stop_when = key, stop_when
         self.wave = wave or (n if stop_when is None else max(4, math.ceil(n / 4)))
-        self._sampler = sampler(chain, seed, settings)
-        self.chain = self._sampler.chain
-        self.outcome_key = outcome_key
-        self.input_keys, self.optional_keys = self.chain.input_keys, self.chain.optional_keys
-        self.output_keys = (*self.chain.output_keys, outcome_key)
-        taken(outcome_key, (*self.input_keys, *self.optional_keys, *self.chain.output_keys))
 
     def _plan(
         self, inputs: list[Any], configs: list[RunnableConfig], runs: list[OpenRun], kwargs: Mapping[str, Any]
@@ -104,9 +99,6 @@ class SelfConsistency(Chain):
     def _outputs(self, poll: "Poll") -> dict[str, Any]:
         winner, outcome = poll.close()
         return {**winner.outputs, self.outcome_key: outcome}
-
-    def _main_key(self) -> str:
-        return self._sampler.key
 
 
 class Poll:
@@ -172,9 +164,7 @@ def _counted(poll: Poll, samples: list[Any], left: int, stop_when: float | None)
         return error
 
 
-def _check(n: int, stop_when: float | None, wave: int | None) -> None:
-    if n < 1:
-        raise UsageError(f"n={n} cannot be used; give at least 1 sample")
+def _check(stop_when: float | None, wave: int | None) -> None:
     if stop_when is not None and not 0.5 < stop_when < 1:
         raise UsageError(
             f"stop_when={stop_when} cannot be used; give a probability above 0.5 and below 1, such as 0.95"
