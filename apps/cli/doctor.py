@@ -82,7 +82,9 @@ def _device() -> Check:
     name = device.chosen(None)
     half = "bfloat16 products" if device.multiplies_bfloat16(name) else "float32 products only"
     name += f", {torch.cuda.get_device_name(0)}" if name == "cuda" else ""
-    return Check("device", "ok", f"{name}, {half}; {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads")
+    return Check(
+        "device", "ok", f"{name}, {half}; {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"
+    )
 
 
 def _memory() -> Check:

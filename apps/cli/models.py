@@ -1,6 +1,7 @@
 """`chaintune models`: what is in the registry."""
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -66,7 +67,10 @@ def add_model(
     Example: chaintune models add qwen-small Qwen/Qwen3-0.6B
     """
     entry = registry.add(name, source)
-    show.as_json(_row(entry)) if json else show.say(f"{entry.name} now stands for {entry.source}")
+    show.as_json(_row(entry)) if json else show.say(
+        f"{entry.name} now stands for {entry.source}"
+        + ("" if Path(source).is_dir() else ", a model of the hub; there is no folder of that name here")
+    )
 
 
 @app.command("rm")

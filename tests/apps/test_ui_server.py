@@ -74,6 +74,11 @@ def test_a_port_in_use_is_a_sentence_that_names_a_free_one(page, capsys):
     assert capsys.readouterr().err.startswith(f"port {page} is in use; use another: chaintune ui --port ")
 
 
+def test_a_model_that_is_not_there_is_refused_before_the_page_starts(capsys):
+    assert main(["ui", "--port", str(free_port()), "--model", "nope"]) == 2
+    assert "no model 'nope'" in capsys.readouterr().err
+
+
 def test_a_library_that_is_not_there_is_refused_before_the_page_starts(capsys):
     assert main(["ui", "--port", str(free_port()), "--library", "/nowhere"]) == 2
     assert capsys.readouterr().err.startswith("there is no index at /nowhere")
