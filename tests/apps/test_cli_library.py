@@ -65,6 +65,37 @@ def test_search_finds_the_passage_that_has_the_words(call, docs):
     assert RULES[found[0]["start"] : found[0]["end"]] == found[0]["text"]
 
 
+def test_words_weigh_as_asked_and_the_reason_is_shown(call, docs):
+    call("index", str(docs))
+    (found,) = call("search", "쉬는 시간", "--k", "1", "--keyword-weight", "3")[1]
+    assert found["why"].startswith("3 × keyword 1, dense left out: all-MiniLM-L6-v2 does not know")
+    code, refused = call("search", "쉬는 시간", "--mode", "keyword", "--keyword-weight", "3")
+    assert code == 2 and "weights are of hybrid search" in refused["error"]["message"]
+
+
+@pytest.mark.parametrize("how", ["queries", "hyde"])
+def test_a_model_asks_in_other_words(call, docs, how):
+    call("index", str(docs))
+    words = ("--expand", how, "--model", "fake:공이 밖으로 나가면")
+    found = call("search", "쉬는 시간", "--k", "2", *words)[1]
+    assert [passage["why"][:9] for passage in found] == ["query 1: "] * 2
+    assert {passage["heading"].split(" > ")[-1] for passage in found} == {"공", "시간"}
+    assert len(call("search", "쉬는 시간", "--k", "2")[1]) == 1
+    code, answer = call("ask", "쉬는 시간은요?", *words)
+    assert code == 0 and answer["answer"] == "공이 밖으로 나가면"
+    code, refused = call("search", "쉬는 시간", "--expand", "hide")
+    assert (
+        code == 2
+        and "expand 'hide' is unknown; use queries or hyde; did you mean 'hyde'" in refused["error"]["message"]
+    )
+
+
+def test_a_cross_encoder_is_named(call, docs, tmp_path):
+    call("index", str(docs))
+    code, refused = call("search", "쉬는 시간", "--rerank", str(tmp_path / "none"))
+    assert code == 2 and "hub id of a cross-encoder" in refused["error"]["message"]
+
+
 def test_ask_quotes_the_documents(call, docs):
     call("index", str(docs))
     code, answer = call("ask", "공이 밖으로 나가면 어떻게 되나요?", "--model", "fake:상대가 던집니다.")
