@@ -166,7 +166,7 @@ class Library:
         the share of the question that is found, in 'dense' the cosine, in 'hybrid' from 0 to 1, which is first in every way (search.py).
         `where` chooses among sources, headings and pages: {"source": "rules.md"} or {"page": [3, 4]}. `mmr`, from 0 to 1, asks for passages
         that differ from one another: 1 is relevance alone, 0.5 the usual balance (variety.py). `parents` gives what is around each passage
-        under its heading (parents.py). `weights` says what the ways of a hybrid search count for, {"keyword": 2, "dense": 1}, 1 each where
+        under its heading (parents.py). `weights` says what the ways of a hybrid search count for, {"keyword": 0.3, "dense": 0.7} where
         it does not. `rerank` is a cross-encoder, a folder or a hub id, that puts the best passages in its own order (rerank.py).
         """
         return self._searcher.search(query, _wanted(k, mode, where, mmr, parents, weights, rerank))

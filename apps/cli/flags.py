@@ -40,7 +40,9 @@ Rerank = Annotated[
 KeywordWeight = Annotated[
     float | None,
     typer.Option(
-        "--keyword-weight", min=0.0, help="What words count for in a hybrid search; meaning counts 1. Default: 1."
+        "--keyword-weight",
+        min=0.0,
+        help="What words count for in a hybrid search, in which meaning counts 0.7. Default: 0.3.",
     ),
 ]
 Expand = Annotated[

@@ -1,9 +1,11 @@
 """index and search over documents on disk. The documents are Korean, so no embedding model is loaded."""
 
 import json
+from contextlib import closing
 
 import pytest
 
+from apps import bots
 from apps.bots import MODES
 from apps.cli import main
 from retrieval.search import MODES as WAYS
@@ -65,10 +67,13 @@ def test_search_finds_the_passage_that_has_the_words(call, docs):
     assert RULES[found[0]["start"] : found[0]["end"]] == found[0]["text"]
 
 
-def test_words_weigh_as_asked_and_the_reason_is_shown(call, docs):
+def test_words_weigh_as_asked(call, docs, tmp_path):
     call("index", str(docs))
+    with closing(bots.open_library(tmp_path / "kb")) as library:
+        assert bots.retriever(library, 2, "hybrid", keyword_weight=3).weights == {"keyword": 3}
+        assert bots.retriever(library, 2, "hybrid").weights == {}
     (found,) = call("search", "쉬는 시간", "--k", "1", "--keyword-weight", "3")[1]
-    assert found["why"].startswith("3 × keyword 1, dense left out: all-MiniLM-L6-v2 does not know")
+    assert found["why"].startswith("keyword 1, dense left out: all-MiniLM-L6-v2 does not know")
     code, refused = call("search", "쉬는 시간", "--mode", "keyword", "--keyword-weight", "3")
     assert code == 2 and "weights are of hybrid search" in refused["error"]["message"]
 

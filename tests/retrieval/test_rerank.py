@@ -98,7 +98,7 @@ def test_a_library_gives_the_cross_encoders_order(folder, library, tmp_path):
     found = library.search(query, rerank=folder)
     assert [p.metadata[SOURCE] for p in found] == order
     assert [p.score for p in found] == pytest.approx(sorted(expected, reverse=True), abs=1e-5)
-    assert found[0].why.startswith("rerank 1, keyword") and found[0].scores["rerank"] == found[0].score
+    assert found[0].why.startswith("rerank 1, 0.3 × keyword") and found[0].scores["rerank"] == found[0].score
     (best,) = library.as_retriever(k=1, rerank=Reranker(folder), mode="keyword").invoke(query)
     assert best.metadata[SOURCE] == order[0]
 

@@ -46,7 +46,7 @@ def test_dense_is_left_out_where_the_model_does_not_know_the_language(filled, co
 
 
 def test_why_gives_the_rank_in_each_way_and_the_stand_ins(filled):
-    assert filled.search("the bus to the museum", k=1)[0].why == "keyword 1, dense 1"
+    assert filled.search("the bus to the museum", k=1)[0].why == "0.3 × keyword 1, 0.7 × dense 1"
     assert filled.search("zeppelin", k=1)[0].why.startswith("keyword –, dense 1")
     assert "(월요일 for 화요일)" in filled.search("화요일", k=1)[0].why
 
@@ -100,7 +100,10 @@ def test_the_retriever_returns_documents_sync_and_async(filled):
     retriever = filled.as_retriever(k=2)
     documents = retriever.invoke("the bus to the museum")
     assert len(documents) == 2
-    assert documents[0].metadata[SOURCE] == "sub/bus.txt" and documents[0].metadata["why"] == "keyword 1, dense 1"
+    assert (
+        documents[0].metadata[SOURCE] == "sub/bus.txt"
+        and documents[0].metadata["why"] == "0.3 × keyword 1, 0.7 × dense 1"
+    )
     assert documents[0].metadata["score"] > documents[1].metadata["score"]
     assert asyncio.run(retriever.ainvoke("the bus to the museum")) == documents
 
@@ -130,9 +133,9 @@ def test_weights_decide_and_are_said(library, tmp_path):
     by_words, by_meaning = library.search(question, mode="keyword"), library.search(question, mode="dense")
     assert by_words[0].metadata[SOURCE] == "b.txt" and by_meaning[0].metadata[SOURCE] == "a.txt"
     (first, *_) = library.search(question, weights={"keyword": 2})
-    assert first.metadata[SOURCE] == "b.txt" and first.why == "2 × keyword 1, dense 2"
+    assert first.metadata[SOURCE] == "b.txt" and first.why == "2 × keyword 1, 0.7 × dense 2"
     (first, *_) = library.as_retriever(weights={"keyword": 0.5}).invoke(question)
-    assert first.metadata[SOURCE] == "a.txt" and first.metadata["why"] == "0.5 × keyword 2, dense 1"
+    assert first.metadata[SOURCE] == "a.txt" and first.metadata["why"] == "0.5 × keyword 2, 0.7 × dense 1"
 
 
 @pytest.mark.parametrize(
@@ -174,8 +177,8 @@ def test_a_code_outweighs_meaning(library, tmp_path):
         )
     library.sync(folder)
     (first, second) = library.search("which report describes part XK-1042?", k=2)
-    assert first.metadata[SOURCE] == "42.txt" and first.why.startswith("code 1, keyword 1, dense")
-    assert second.why.startswith("code –, ") and "code" not in library.search("which report?", k=1)[0].why
+    assert first.metadata[SOURCE] == "42.txt" and first.why.startswith("0.7 × code 1, 0.3 × keyword 1, 0.7 × dense")
+    assert second.why.startswith("0.7 × code –, ") and "code" not in library.search("which report?", k=1)[0].why
 
 
 def test_a_closed_library_says_so(tmp_path, counting):
