@@ -8,7 +8,9 @@ from chains.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
+    from langchain_core.runnables import Runnable
 
+EXPANSIONS = ("queries", "hyde")  # how a model asks in other words: MultiQuery, HyDE
 MODES = ("hybrid", "dense", "keyword")  # as in retrieval.search, which is too much to load for a name
 
 
@@ -55,8 +57,29 @@ def check_mode(mode: str) -> None:
         raise UsageError(f"mode {mode!r} is unknown; use {', '.join(MODES)}{nearest(mode, MODES)}")
 
 
-def retriever(library: Any, k: int, mode: str) -> "BaseRetriever":
-    """Return the library's retriever of `k` passages. Raises UsageError on a mode that does not exist."""
+def retriever(
+    library: Any, k: int, mode: str, rerank: str | None = None, keyword_weight: float | None = None, **more: Any
+) -> "BaseRetriever":
+    """Return the library's retriever of `k` passages; what is not given is left to the library. Raises UsageError on a mode that does not exist."""
     check_mode(mode)
-    found: BaseRetriever = library.as_retriever(k=k, mode=mode)
+    if rerank is not None:
+        more["rerank"] = rerank
+    if keyword_weight is not None:
+        more["weights"] = {"keyword": keyword_weight}
+    found: BaseRetriever = library.as_retriever(k=k, mode=mode, **more)
     return found
+
+
+def check_expansion(how: str | None) -> None:
+    """Raise UsageError on a way of asking in other words that does not exist."""
+    if how is not None and how not in EXPANSIONS:
+        raise UsageError(f"expand {how!r} is unknown; use {' or '.join(EXPANSIONS)}{nearest(how, EXPANSIONS)}")
+
+
+def expanded(passages: "Runnable[Any, Any]", how: str | None, llm: Any, k: int) -> "Runnable[Any, Any]":
+    """Return the retriever, behind a model that asks in other words where `how` is given; `k` passages at most."""
+    if how is None:
+        return passages
+    from chains import HyDE, MultiQuery
+
+    return {"queries": MultiQuery, "hyde": HyDE}[how](llm=llm, retriever=passages, k=k)

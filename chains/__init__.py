@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from chains.errors import TruncatedError as TruncatedError
     from chains.errors import UsageError as UsageError
     from chains.errors import WiringError as WiringError
+    from chains.expansion import HyDE as HyDE
+    from chains.expansion import MultiQuery as MultiQuery
     from chains.few_shot import FewShot as FewShot
     from chains.judge import Judge as Judge
     from chains.llm_chain import LLMChain as LLMChain
@@ -49,6 +51,7 @@ _HOMES = {
     "Chatbot": "chains.chatbot",
     "Citation": "chains.citations",
     "FewShot": "chains.few_shot",
+    "HyDE": "chains.expansion",
     "Judge": "chains.judge",
     "LLMChain": "chains.llm_chain",
     "LocalChat": "chains.models.local_chat",
@@ -56,6 +59,7 @@ _HOMES = {
     "MachineError": "chains.errors",
     "ModelError": "chains.errors",
     "Moderation": "chains.moderation",
+    "MultiQuery": "chains.expansion",
     "PartialParser": "chains.partial",
     "Prompt": "chains.prompt",
     "Reflect": "chains.reflect",
@@ -84,6 +88,7 @@ __all__ = [
     "Chatbot",
     "Citation",
     "FewShot",
+    "HyDE",
     "Judge",
     "LLMChain",
     "LocalChat",
@@ -91,6 +96,7 @@ __all__ = [
     "MachineError",
     "ModelError",
     "Moderation",
+    "MultiQuery",
     "PartialParser",
     "Prompt",
     "Reflect",

@@ -26,7 +26,7 @@ from chains.llm_chain import LLMChain
 from chains.plan import Call, Plan, closing, each
 from chains.prompt import Prompt
 from chains.remembering import Recalled, Remembering
-from chains.retrieval_chain import RetrievalChain
+from chains.retrieval_chain import RetrievalChain, says_nothing
 from chains.runs.conversation import Conversation
 from chains.runs.rating import feedback
 from chains.runs.record import OpenRun
@@ -39,7 +39,8 @@ _ENOUGH = 2048  # tokens of context: a model with less has other use for them th
 @dataclass(frozen=True)
 class Answer:
     """What a chatbot said. `id` names the run, for feedback; `usage` counts tokens where the model does; `calls` are its tools' calls;
-    `notes` say, in the question's language, what did not go as it should have."""
+    `notes` say, in the question's language, what did not go as it should have: that no passage supports the answer, for one. `support` is the
+    share of the answer that its citations hold (citations.py), None where there is no retriever."""
 
     id: str
     text: str
@@ -47,6 +48,7 @@ class Answer:
     usage: dict[str, int]
     calls: tuple[ToolUse, ...] = ()
     notes: tuple[str, ...] = ()
+    support: float | None = None
 
 
 class Chatbot(Chain):
@@ -55,9 +57,10 @@ class Chatbot(Chain):
     as a summary that the model writes.
 
     With `tools` it may call them (see Agent). With a `retriever`, `condense` says whether the model first rewrites a follow-up question so
-    that it can be searched for alone; None does so where the model's context is 2048 tokens or more, or not known.
+    that it can be searched for alone; None does so where the model's context is 2048 tokens or more, or not known; and `quotes` whether
+    citations are "matched", the nearest sentences, or "decoded", what a local model copies from the passages (RetrievalChain).
 
-    As a chain it takes `question` and makes `answer`, `citations`, `id`, `usage`, `calls` and `notes`; `ask` and `stream` are for people.
+    As a chain it takes `question` and makes `answer`, `citations`, `support`, `id`, `usage`, `calls` and `notes`; `ask` and `stream` are for people.
     The conversation is the session's, whichever Chatbot names it; questions of a batch are asked one after another.
     """
 
@@ -74,13 +77,14 @@ class Chatbot(Chain):
         max_steps: int = 8,
         summarise_after: int | None = None,
         condense: bool | None = None,
+        quotes: str = "matched",
     ) -> None:
         self.session = session
         self.last: Answer | None = None
         self.input_keys = ("question",)
-        self.output_keys = ("answer", "citations", "id", "usage", "calls", "notes")
+        self.output_keys = ("answer", "citations", "support", "id", "usage", "calls", "notes")
         self._conversation = Conversation(session)
-        self._chain = _answering(llm, retriever, system, tools, max_steps)
+        self._chain = _answering(llm, retriever, system, tools, max_steps, quotes)
         self._system = {"system": system} if system is not None and isinstance(self._chain, LLMChain) else {}
         self._memory = Remembering(llm, self._conversation, turns, characters, summarise_after)
         self._condense = condense
@@ -218,9 +222,12 @@ class Chatbot(Chain):
             self._conversation.add(given["question"], reply["answer"], run.id)
         except MachineError as error:  # the answer is there: losing it too would mend nothing
             warnings.warn(f"this exchange is not remembered: {error}", RuntimeWarning, stacklevel=2)
+        if "support" in reply and not reply["support"] and not says_nothing(reply["answer"]):
+            recalled.note("no support", None)
         return {
             "answer": reply["answer"],
             "citations": reply.get("citations", []),
+            "support": reply.get("support"),
             "id": run.id,
             "usage": dict(run.usage),
             "calls": reply.get("calls", []),
@@ -234,13 +241,18 @@ def _answering(
     system: str | None,
     tools: Sequence[Any],
     max_steps: int,
+    quotes: str,
 ) -> LLMChain | RetrievalChain | Agent:
     if retriever is not None and tools:
         raise UsageError(
             "a Chatbot takes a retriever or tools; to have both, give the retriever as a tool: langchain_core's create_retriever_tool"
         )
     if retriever is not None:
-        return RetrievalChain(llm=llm, retriever=retriever, system=system)
+        return RetrievalChain(llm=llm, retriever=retriever, system=system, quotes=quotes)
+    if quotes != "matched":
+        raise UsageError(
+            f"quotes={quotes!r} is about citations, which come from a retriever; give one, or leave quotes out"
+        )
     if tools:
         return Agent(llm, tools, system=system, max_steps=max_steps)
     prompt = Prompt.chat(system=None if system is None else "{system}", history="history", user="{question}")
@@ -249,5 +261,11 @@ def _answering(
 
 def _answer(made: Mapping[str, Any]) -> Answer:
     return Answer(
-        made["id"], made["answer"], made["citations"], made["usage"], tuple(made["calls"]), tuple(made["notes"])
+        made["id"],
+        made["answer"],
+        made["citations"],
+        made["usage"],
+        tuple(made["calls"]),
+        tuple(made["notes"]),
+        made["support"],
     )

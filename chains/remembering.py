@@ -38,10 +38,12 @@ NOTES = {
     "en": {
         "no summary": "The earlier conversation could not be summarised ({why}); the latest part of it was used.",
         "no rewrite": "The model did not rewrite the question ({why}); it was searched for as it is.",
+        "no support": "No passage of the documents supports this answer; check it before you rely on it.",
     },
     "ko": {
         "no summary": "앞선 대화를 요약하지 못해 ({why}) 최근 대화만 썼습니다.",
         "no rewrite": "모델이 질문을 고쳐 쓰지 못해 ({why}) 질문 그대로 찾았습니다.",
+        "no support": "문서에는 이 답을 뒷받침하는 대목이 없습니다. 믿기 전에 확인하세요.",
     },
 }
 _EMPTY = {"en": "its answer was empty", "ko": "답이 비어 있음"}

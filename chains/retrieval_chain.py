@@ -87,7 +87,7 @@ class RetrievalChain(Chain):
         self, inputs: list[Any], configs: list[RunnableConfig], runs: list[OpenRun], kwargs: Mapping[str, Any]
     ) -> Plan:
         found = yield Call(self.retriever, each(lambda given: given["question"], inputs), configs)
-        found = each(_checked, found)
+        found = each(as_passages, found)
         places = [place for place, passages in enumerate(found) if passages]
         below = [configs[place] for place in places]
         fitting = Function(partial(self._fitting, kwargs=kwargs), by_name=False)
@@ -106,7 +106,7 @@ class RetrievalChain(Chain):
         """Return what the model copied for each answer, None where it was not asked. Each is a call of its own, with its own words."""
         copied: list[Any] = [None] * len(asked)
         for place, (pair, reply, config) in enumerate(zip(asked, replies, configs, strict=True)):
-            if self._quoting is None or isinstance(reply, Exception) or _unknown(reply["answer"]):
+            if self._quoting is None or isinstance(reply, Exception) or says_nothing(reply["answer"]):
                 continue
             given, passages = self._quotable(pair, reply, kwargs)
             (said,) = yield Call(self._quoting, [given], [config], copying.held(passages, kwargs))
@@ -191,12 +191,14 @@ def _label(about: Mapping[str, Any]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _checked(found: Any) -> list[Document]:
-    if not isinstance(found, list) or not all(isinstance(passage, Document) for passage in found):
+def as_passages(found: Any) -> list[Document]:
+    """Return what a retriever gave, or a chain that makes `passages`. Raises UsageError on anything else."""
+    given = found.get("passages") if isinstance(found, Mapping) else found
+    if not isinstance(given, list) or not all(isinstance(passage, Document) for passage in given):
         raise UsageError(
             f"the retriever returned a {type(found).__name__}; expected a list of langchain_core Documents"
         )
-    return found
+    return given
 
 
 def _cited(
@@ -206,7 +208,7 @@ def _cited(
     given, passages = asked
     answer = reply["answer"]
     found: list[Citation] = []
-    if not _unknown(answer):
+    if not says_nothing(answer):
         question = given["question"]
         found = (
             cite(question, answer, passages) if copied is None else copying.cited(question, answer, copied, passages)
@@ -214,7 +216,8 @@ def _cited(
     return {"answer": answer, "citations": found, "support": support(answer, found), "passages": passages}
 
 
-def _unknown(answer: str) -> bool:
+def says_nothing(answer: str) -> bool:
+    """Return whether an answer is the sentence that the documents do not tell."""
     return any(sentence.rstrip(".") in answer for sentence in NOT_FOUND.values())
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from retrieval.library import Library as Library
     from retrieval.library import Source as Source
     from retrieval.parser import Limits as Limits
+    from retrieval.rerank import Reranker as Reranker
     from retrieval.search import Passage as Passage
     from retrieval.sync import SyncReport as SyncReport
 
@@ -23,11 +24,12 @@ _HOMES = {
     "Library": "retrieval.library",
     "Limits": "retrieval.parser",
     "Passage": "retrieval.search",
+    "Reranker": "retrieval.rerank",
     "Source": "retrieval.library",
     "SyncReport": "retrieval.sync",
 }
 
-__all__ = ["Library", "Limits", "Passage", "Source", "SyncReport"]
+__all__ = ["Library", "Limits", "Passage", "Reranker", "Source", "SyncReport"]
 
 
 def __getattr__(name: str) -> Any:

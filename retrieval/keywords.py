@@ -56,8 +56,8 @@ class Keywords:
         from bm25s import BM25
 
         index = BM25(
-            k1=1.5, b=0.75
-        )  # the defaults of BM25S (arXiv 2407.03618), whose idf is Lucene's: ln(1 + (N - n + ½) / (n + ½))
+            k1=1.2, b=0.75
+        )  # Lucene's defaults (BM25Similarity), whose idf it is, too: ln(1 + (N - n + ½) / (n + ½))
         index.index([list(row) for row in terms], show_progress=False)
         return cls(np.asarray(ids, dtype=np.int64), index)
 

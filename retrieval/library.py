@@ -27,8 +27,9 @@ from retrieval.keywords import Keywords
 from retrieval.lock import LOCK, writing
 from retrieval.parser import Limits
 from retrieval.prepare import covers
+from retrieval.rerank import Reranker
 from retrieval.scan import scan
-from retrieval.search import Passage, Searcher, check
+from retrieval.search import Passage, Searcher, Wanted
 from retrieval.store import Store
 from retrieval.sync import TEXTS, Progress, SyncReport, Writer, added
 from retrieval.vectors import Vectors, address
@@ -155,16 +156,20 @@ class Library:
         where: Mapping[str, Any] | None = None,
         mmr: float | None = None,
         parents: bool = False,
+        *,
+        weights: Mapping[str, float] | None = None,
+        rerank: str | Reranker | None = None,
     ) -> list[Passage]:
         """Return at most `k` passages, best first.
 
-        `mode` is 'hybrid', 'dense' (by meaning) or 'keyword'. A score compares with others of the same question and mode: in 'keyword'
-        the share of the question that is found, in 'dense' the cosine, in 'hybrid' how far both stand out (search.py). `where` chooses
-        among sources, headings and pages: {"source": "rules.md"} or {"page": [3, 4]}. `mmr`, from 0 to 1, asks for passages that differ
-        from one another: 1 is relevance alone, 0.5 the usual balance (variety.py). `parents` gives what is around each passage under its
-        heading (parents.py).
+        `mode` is 'hybrid', 'dense' (by meaning) or 'keyword'. A score compares with others of the same question and call: in 'keyword'
+        the share of the question that is found, in 'dense' the cosine, in 'hybrid' from 0 to 1, which is first in every way (search.py).
+        `where` chooses among sources, headings and pages: {"source": "rules.md"} or {"page": [3, 4]}. `mmr`, from 0 to 1, asks for passages
+        that differ from one another: 1 is relevance alone, 0.5 the usual balance (variety.py). `parents` gives what is around each passage
+        under its heading (parents.py). `weights` says what the ways of a hybrid search count for, {"keyword": 0.3, "dense": 0.7} where
+        it does not. `rerank` is a cross-encoder, a folder or a hub id, that puts the best passages in its own order (rerank.py).
         """
-        return self._searcher.search(query, k, mode, where, mmr, parents)
+        return self._searcher.search(query, _wanted(k, mode, where, mmr, parents, weights, rerank))
 
     def as_retriever(
         self,
@@ -173,12 +178,15 @@ class Library:
         where: Mapping[str, Any] | None = None,
         mmr: float | None = None,
         parents: bool = False,
+        *,
+        weights: Mapping[str, float] | None = None,
+        rerank: str | Reranker | None = None,
     ) -> "BaseRetriever":
         """Return a langchain_core retriever, for invoke and ainvoke; its Documents carry `score`, `scores` and `why` in their metadata."""
         from retrieval.retriever import LibraryRetriever
 
-        check(k, mode, where or {}, mmr)
-        return LibraryRetriever(library=self, k=k, mode=mode, where=dict(where or {}), mmr=mmr, parents=parents)
+        wanted = _wanted(k, mode, where, mmr, parents, weights, rerank)
+        return LibraryRetriever(library=self, **vars(wanted))
 
     @property
     def vectorstore(self) -> "LibraryVectorStore":
@@ -332,6 +340,19 @@ def _folder(path: Path) -> Path:
     except OSError as error:
         raise machine_error(error, path) from error
     return path.resolve()
+
+
+def _wanted(
+    k: int,
+    mode: str,
+    where: Mapping[str, Any] | None,
+    mmr: float | None,
+    parents: bool,
+    weights: Mapping[str, float] | None,
+    rerank: str | Reranker | None,
+) -> Wanted:
+    reader = Reranker(rerank) if isinstance(rerank, str) else rerank
+    return Wanted(k, mode, dict(where or {}), mmr, parents, dict(weights or {}), reader)
 
 
 def _packaged() -> "Embeddings":

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from retrieval.store import Row, Store
 
-SIZE = 2400  # characters: four passages
+SIZE = 2400  # characters: four passages where characters count
 
 
 def widened(store: Store, rows: Iterable[Row]) -> Iterator[Row]:

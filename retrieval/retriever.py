@@ -17,11 +17,14 @@ class LibraryRetriever(BaseRetriever):
     where: dict[str, Any] = Field(default_factory=dict)
     mmr: float | None = None
     parents: bool = False
+    weights: dict[str, float] = Field(default_factory=dict)
+    rerank: Any = None
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
-        options = {"mode": self.mode, "where": self.where, "mmr": self.mmr, "parents": self.parents}
+        names = ("mode", "where", "mmr", "parents", "weights", "rerank")
+        options = {name: getattr(self, name) for name in names}
         found = self.library.search(query, k=k or self.k, **options)
         return [
             Document(

@@ -1,15 +1,16 @@
 """A question's passages, best first: by words, by meaning, or by both.
 
-    hybrid score = KEYWORD_WEIGHT · z(keyword score) + z(cosine)
+A hybrid search fuses the ways' rankings by their ranks (chains/fusion.py), meaning at 0.7 and words at 0.3 unless the caller weighs them
+otherwise: the default of Weaviate's hybrid search (its alpha; docs.haystack.deepset.ai/docs/weaviatehybridretriever). A question that names a
+code (XK-1042) has a third ranking, `code`: the passages that hold it, since to an embedding model one number is like another. It weighs
+as much as the heavier of the two, so that what is first by words and has the code is first.
 
-where z(x) = (x - mean) / deviation over the best candidates of that way of finding (100, or 2k), so that one rare word that stands in a single
-passage counts for much, and common words that stand in all of them count for little, whatever the scale of a model's cosines. A passage
-that is not among the candidates by meaning, or has no vector, counts as average there.
-What KEYWORD_WEIGHT was chosen on is not on record, so its figure below on Cranfield is not one of held-out data.
-Measured (`python -m tests.bench.retrieval`) against reciprocal rank fusion with its usual constant, 60: English rulebook, right article
-first 0.86 (0.78); Cranfield nDCG@10 0.397 (0.406); a part number asked for, right document first 0.67 (0.08).
+Cranfield nDCG@10 0.4204, the right article of the English rulebook first 0.82, among six 0.98. Of words to meaning at 1:1 these were 0.4246, 0.75,
+0.95; at 1:2 0.4227, 0.81, 0.98; at 1:3 0.4195, 0.84, 0.98; by meaning alone 0.4008, 0.88, 0.99. Equal weights, the first choice, were
+given up for the rulebook.
 
 Where the embedding model does not know the question's language, its vectors would be noise: they are left out, and `why` says so.
+With `rerank` a cross-encoder reads the question together with each of the best passages, and its order is the one that counts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,17 +21,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chains.errors import UsageError, nearest
+from chains.fusion import fused
 from chains.passages import END, HEADING, PAGE, SOURCE, START
+from retrieval import words
 from retrieval.keywords import Keywords
 from retrieval.parents import widened
-from retrieval.prepare import covers
+from retrieval.prepare import covers, embedded_text
+from retrieval.rerank import Reranker
 from retrieval.store import Row, Store
 from retrieval.text import clean
 from retrieval.variety import LEAST, chosen
 from retrieval.vectors import Vectors
 
 MODES = ("hybrid", "dense", "keyword")
-KEYWORD_WEIGHT = 0.35
+WEIGHTS = {"keyword": 0.3, "dense": 0.7}  # of the ways of a hybrid search
+_RERANKED = 50  # passages that a cross-encoder reads, unless more are asked for
 _DEPTH = 100  # candidates of each way of finding
 _FEW = 5000  # passages that `where` leaves and that are compared one by one
 _COLUMNS = {SOURCE: "source", HEADING: "heading", PAGE: "page"}  # what `where` may name
@@ -40,7 +45,8 @@ _COLUMNS = {SOURCE: "source", HEADING: "heading", PAGE: "page"}  # what `where` 
 class Passage:
     """A passage that was found. `metadata` has the keys of chains/passages.py, and `why` is its rank in each way of finding.
 
-    `scores` are those ways' own, where they found it: 'keyword' the share of the question that it holds, 'dense' the cosine.
+    `scores` are those ways' own, where they found it: 'keyword' the share of the question that it holds, 'dense' the cosine, 'code' 1 where
+    it holds a code that is asked for, 'rerank' what the cross-encoder says.
     """
 
     text: str
@@ -58,6 +64,28 @@ class Ranking(NamedTuple):
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What a search is to give; Library.search says what each part means. Raises UsageError on what cannot be meant."""
+
+    k: int = 6
+    mode: str = "hybrid"
+    where: Mapping[str, Any] = field(default_factory=dict)
+    mmr: float | None = None
+    parents: bool = False
+    weights: Mapping[str, float] = field(default_factory=dict)
+    rerank: Reranker | None = None
+
+    def __post_init__(self) -> None:
+        check(self.k, self.mode, self.where, self.mmr)
+        check_weights(self.weights, self.mode)
+
+    def weighed(self) -> dict[str, float]:
+        """Return what each ranking of a hybrid search counts for; nothing in another mode."""
+        own = {**WEIGHTS, **self.weights}
+        return {**own, "code": max(own.values())} if self.mode == "hybrid" else {}
+
+
 class Searcher:
     """The ways of finding in one library."""
 
@@ -67,36 +95,39 @@ class Searcher:
         self._keywords = keywords
         self._embeddings = embeddings
 
-    def search(
-        self,
-        query: str,
-        k: int,
-        mode: str,
-        where: Mapping[str, Any] | None,
-        mmr: float | None = None,
-        parents: bool = False,
-    ) -> list[Passage]:
-        """Return at most `k` passages. Raises UsageError on a call that cannot be meant."""
-        check(k, mode, where or {}, mmr)
+    def search(self, query: str, wanted: Wanted) -> list[Passage]:
+        """Return at most `wanted.k` passages. Raises UsageError on an empty question, or a dense search that cannot be."""
         query = clean(query).strip()
         if not query:
             raise UsageError("the question is empty; give the words to look for")
-        among = self._among({key: _values(value) for key, value in (where or {}).items()})
-        depth = min(max(_DEPTH, 2 * k), among.total)
-        rankings = []
-        if mode != "dense":
-            rankings.append(self._by_words(query, depth, among))
-        if mode != "keyword":
-            rankings.append(self._by_meaning(query, depth, among))
-        if mode == "dense" and rankings[0].note:
-            raise UsageError(f"dense search is {rankings[0].note}; use mode='hybrid' or 'keyword'")
-        first, last = rankings[0].scores, rankings[-1].scores
-        scores = fused(first, last, depth) if mode == "hybrid" else first
+        rankings = self._rankings(query, wanted)
+        weights = (
+            wanted.weighed() if sum(bool(ranking.scores) for ranking in rankings) > 1 else {}
+        )  # one alone weighs nothing
+        scores = _fused(rankings, weights) if wanted.mode == "hybrid" else rankings[0].scores
+        if wanted.rerank is not None:
+            reranked = self._by_reading(query, scores, wanted.rerank, wanted.k)
+            rankings, scores = [reranked, *rankings], reranked.scores
         ids = sorted(scores, key=lambda id: -scores[id])
-        rows = (self._store.passage(id) for id in (ids if mmr is None else self._varied(ids, scores, k, mmr)))
-        found = (row for row in rows if row is not None)  # None: deleted while we looked
-        wanted = widened(self._store, found) if parents else found
-        return [_passage(row, scores[row.id], rankings) for row in islice(wanted, k)]
+        best = ids if wanted.mmr is None else self._varied(ids, scores, wanted.k, wanted.mmr)
+        found = (row for id in best if (row := self._store.passage(id)) is not None)  # None: deleted while we looked
+        rows = widened(self._store, found) if wanted.parents else found
+        return [_passage(row, scores[row.id], rankings, weights) for row in islice(rows, wanted.k)]
+
+    def _rankings(self, query: str, wanted: Wanted) -> list[Ranking]:
+        """Return what each way of finding that the mode uses has found."""
+        among = self._among({key: _values(value) for key, value in wanted.where.items()})
+        depth = min(max(_DEPTH, 2 * wanted.k), among.total)
+        if wanted.mode == "dense":
+            found = self._by_meaning(query, depth, among)
+            if found.note:
+                raise UsageError(f"dense search is {found.note}; use mode='hybrid' or 'keyword'")
+            return [found]
+        by_words = self._by_words(query, depth, among)
+        if wanted.mode == "keyword":
+            return [by_words]
+        by_code = self._by_code(query, by_words)
+        return [*([by_code] if by_code.scores else []), by_words, self._by_meaning(query, depth, among)]
 
     def _varied(self, ids: Sequence[int], scores: Mapping[int, float], k: int, balance: float) -> list[int]:
         """Return the ids of `k` passages that differ, of the best ones."""
@@ -110,6 +141,20 @@ class Searcher:
         asked = keywords.query(query)
         note = ", ".join(f"{word} for {missing}" for missing, word in asked.stand_ins.items())
         return Ranking("keyword", dict(keywords.search(asked, depth, among.ids)), note)
+
+    def _by_code(self, query: str, by_words: Ranking) -> Ranking:
+        """Return those of the passages found by words that hold a code of the question, in their order."""
+        asked = words.codes(query)
+        texts = ((id, self._store.passage(id)) for id in by_words.scores) if asked else ()
+        return Ranking("code", {id: 1.0 for id, row in texts if row is not None and asked & words.codes(row.text)})
+
+    def _by_reading(self, query: str, scores: Mapping[int, float], reranker: Reranker, k: int) -> Ranking:
+        """Return what a cross-encoder says of the best passages."""
+        best = sorted(scores, key=lambda id: -scores[id])[: max(_RERANKED, 2 * k)]
+        rows = [row for id in best if (row := self._store.passage(id)) is not None]
+        said = reranker.scores(query, [embedded_text(row.text, row.heading) for row in rows])
+        order = sorted(zip(said, rows, strict=True), key=lambda pair: -pair[0])
+        return Ranking("rerank", {row.id: score for score, row in order})
 
     def _by_meaning(self, query: str, depth: int, among: "_Among") -> Ranking:
         if not covers(self._embeddings, query):
@@ -142,25 +187,23 @@ class _Among(NamedTuple):
     total: int
 
 
-def fused(keyword: Mapping[int, float], dense: Mapping[int, float], candidates: int) -> dict[int, float]:
-    """Return the hybrid score of every passage that either way found; the equation stands above.
-
-    `candidates` is how many each way looked for: where fewer hold a word of the question, the others are known to score 0.
-    """
-    if not dense:
-        return dict(keyword)
-    in_words = _standard([*keyword.values(), *[0.0] * (candidates - len(keyword))])
-    in_meaning = _standard(list(dense.values()))
-    scores = {id: in_meaning(cosine) for id, cosine in dense.items()}
-    for id in {**dense, **keyword}:
-        scores[id] = scores.get(id, 0.0) + KEYWORD_WEIGHT * in_words(keyword.get(id, 0.0))
-    return scores
+def _fused(rankings: Sequence[Ranking], weights: Mapping[str, float]) -> dict[int, float]:
+    """Return the hybrid score of every passage that any way found. A way that found nothing has no part in it."""
+    ways = [ranking for ranking in rankings if ranking.scores]
+    return fused([ranking.scores for ranking in ways], [weights.get(ranking.way, 1.0) for ranking in ways])
 
 
-def _standard(scores: list[float]) -> Callable[[float], float]:
-    """Return what tells how many standard deviations a score is above the mean of `scores`."""
-    mean, deviation = float(np.mean(scores)), float(np.std(scores))
-    return lambda score: (score - mean) / deviation if deviation else 0.0
+def check_weights(weights: Mapping[str, float], mode: str) -> None:
+    """Raise UsageError on weights that cannot be meant."""
+    for way, weight in weights.items():
+        if way not in WEIGHTS:
+            raise UsageError(f"weights has {way!r}; give numbers for {' and '.join(WEIGHTS)}{nearest(way, WEIGHTS)}")
+        if not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
+            raise UsageError(f"the weight of {way} is {weight!r}; give a number of at least 0")
+    if weights and mode != "hybrid":
+        raise UsageError(f"weights are of hybrid search, and the mode is {mode!r}; leave one of them out")
+    if weights and not any({**WEIGHTS, **weights}.values()):
+        raise UsageError("all weights are 0; give one of them a number above 0")
 
 
 def check(k: int, mode: str, where: Mapping[str, Any], mmr: float | None = None) -> None:
@@ -187,19 +230,23 @@ def _for_chroma(conditions: dict[str, list[Any]]) -> dict[str, Any] | None:
     return None if not tests else tests[0] if len(tests) == 1 else {"$and": tests}
 
 
-def _passage(row: Row, score: float, rankings: Sequence[Ranking]) -> Passage:
+def _passage(row: Row, score: float, rankings: Sequence[Ranking], weights: Mapping[str, float]) -> Passage:
     about: dict[str, Any] = {SOURCE: row.source, START: row.start, END: row.end}
     if row.heading:
         about[HEADING] = row.heading
     if row.page is not None:
         about[PAGE] = row.page
     own = {ranking.way: ranking.scores[row.id] for ranking in rankings if row.id in ranking.scores}
-    return Passage(row.text, score, about, _why(row.id, rankings), own)
+    return Passage(row.text, score, about, _why(row.id, rankings, weights), own)
 
 
-def _why(id: int, rankings: Sequence[Ranking]) -> str:
-    """Return the passage's rank in each way of finding, with the way's note: "keyword 1 (색 for 색상), dense –"."""
-    return ", ".join(_rank(id, ranking) for ranking in rankings)
+def _why(id: int, rankings: Sequence[Ranking], weights: Mapping[str, float]) -> str:
+    """Return the passage's rank in each ranking, with what that weighs, and its note: "0.3 × keyword 1 (색 for 색상), 0.7 × dense –"."""
+    return ", ".join(_weight(ranking, weights) + _rank(id, ranking) for ranking in rankings)
+
+
+def _weight(ranking: Ranking, weights: Mapping[str, float]) -> str:
+    return f"{weights[ranking.way]:g} × " if ranking.way in weights and ranking.scores else ""
 
 
 def _rank(id: int, ranking: Ranking) -> str:

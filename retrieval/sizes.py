@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SIZE = 600  # characters of a passage at most, for a model without a tokenizer or a language it does not know
-TOKENS = 128  # of a passage at most, unless the model reads fewer: the length that sentence embeddings are trained at
+TOKENS = 256  # of a passage at most, unless the model reads fewer: what the packaged model reads of a text, by its card
 
 SHORT = 64  # characters: a text that is surely one passage, whatever its tokens are
 

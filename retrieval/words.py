@@ -27,6 +27,7 @@ _NEIGHBOURS = 300  # words that are looked through for one
 _HANGUL = re.compile(r"[가-힣]")
 _SYLLABLES = re.compile(r"[가-힣]+|[\u3400-\u9fff\uf900-\ufaff]+|[\u3040-\u30ff\u31f0-\u31ff]+")
 _LATIN = re.compile(r"[^\W\d_]+|\d+")
+_CODE = re.compile(r"[A-Za-z0-9]+(?:[-_/.][A-Za-z0-9]+)*")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
@@ -85,6 +86,12 @@ def _pairs(text: str) -> Iterator[str]:
     for run in _SYLLABLES.findall(text):
         for at in range(max(1, len(run) - 1)):
             yield PAIR + run[at : at + 2]
+
+
+def codes(text: str) -> frozenset[str]:
+    """Return the codes in `text`, in lower case: runs that hold a letter and a digit, such as XK-1042, RTX4090 or v2.1."""
+    found = (run for run in _CODE.findall(text) if len(run) > 2)
+    return frozenset(run.lower() for run in found if re.search("[A-Za-z]", run) and re.search("[0-9]", run))
 
 
 def _latin(text: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def as_data(answer: "Answer", session: str, model: str) -> dict[str, Any]:
     """Return what `--json` prints for an answer."""
     return {"answer": answer.text, "citations": [asdict(citation) for citation in answer.citations], "id": answer.id,
-            "session": session, "model": model, "usage": answer.usage}  # fmt: skip
+            "session": session, "model": model, "usage": answer.usage, "support": answer.support, "notes": list(answer.notes)}  # fmt: skip
 
 
 def stream(pieces: Iterable[str]) -> None:
@@ -23,6 +23,14 @@ def stream(pieces: Iterable[str]) -> None:
     for piece in pieces:
         print(show.plain(piece), end="", flush=True)
     print(flush=True)
+
+
+def print_rest(answer: "Answer | None", language: str) -> None:
+    """Print what comes with an answer: its sources, and on stderr what a reader should know of it."""
+    if answer is not None:
+        print_sources(answer.citations, language)
+        for note in answer.notes:
+            show.note(note)
 
 
 def print_sources(citations: Iterable["Citation"], language: str) -> None:

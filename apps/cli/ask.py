@@ -17,6 +17,10 @@ def ask(
     system: flags.System = None,
     k: flags.K = 6,
     mode: flags.Mode = "hybrid",
+    rerank: flags.Rerank = None,
+    keyword_weight: flags.KeywordWeight = None,
+    expand: flags.Expand = None,
+    quotes: flags.Quotes = "matched",
     temperature: flags.Temperature = None,
     lang: flags.Language = None,
     json: flags.Json = False,
@@ -26,13 +30,14 @@ def ask(
     Example: chaintune ask "공이 밖으로 나가면 어떻게 되나요?" --library ./kb --model starter
     """
     words = language(lang)
-    passages = bots.retriever(bots.open_library(library, embeddings), k, mode)
+    bots.check_expansion(expand)
+    passages = bots.retriever(bots.open_library(library, embeddings), k, mode, rerank, keyword_weight)
     from chains import Chatbot, load_model
 
     llm = load_model(model, **flags.given(temperature=temperature))
-    bot = Chatbot(llm, passages, bots.new_session(), system)
+    bot = Chatbot(llm, bots.expanded(passages, expand, llm, k), bots.new_session(), system, quotes=quotes)
     if json:
         show.as_json(answers.as_data(bot.ask(question), bot.session, model))
         return
     answers.stream(bot.stream(question))
-    answers.print_sources(bot.last.citations if bot.last else [], words)
+    answers.print_rest(bot.last, words)

@@ -1,4 +1,5 @@
-"""`chaintune eval FILE`: how well a model knows the right answers; `eval win` compares two models, `eval retrieval` ways of finding."""
+"""`chaintune eval FILE`: how well a model knows the right answers; `eval win` compares two models, `eval retrieval` ways of
+finding, `eval rag` answers from documents."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,6 +8,7 @@ import typer
 import typer.core
 
 from apps.cli import flags, show, win
+from apps.cli.evaluate_rag import rag
 from apps.cli.evaluate_retrieval import retrieval
 
 
@@ -22,7 +24,7 @@ class FileFirst(typer.core.TyperGroup):
 app = typer.Typer(
     cls=FileFirst,
     no_args_is_help=True,
-    help="Measure a model on right answers (eval FILE), against another (eval win), or a way of finding (eval retrieval).",
+    help="Measure a model on right answers (eval FILE), against another (eval win), a way of finding (eval retrieval), or answers from documents (eval rag).",
 )
 
 
@@ -62,3 +64,4 @@ def evaluate(
 
 app.command("win")(win.win)
 app.command("retrieval")(retrieval)
+app.command("rag")(rag)

@@ -31,6 +31,33 @@ Embeddings = Annotated[
 ]
 K = Annotated[int, typer.Option("--k", min=1, max=100, help="How many passages to look up.")]
 Mode = Annotated[str, typer.Option("--mode", help="How passages are found: hybrid, dense (by meaning) or keyword.")]
+Rerank = Annotated[
+    str | None,
+    typer.Option(
+        "--rerank", help="A cross-encoder, folder or hub id, that reads the best passages and orders them anew."
+    ),
+]
+KeywordWeight = Annotated[
+    float | None,
+    typer.Option(
+        "--keyword-weight",
+        min=0.0,
+        help="What words count for in a hybrid search, in which meaning counts 0.7. Default: 0.3.",
+    ),
+]
+Expand = Annotated[
+    str | None,
+    typer.Option(
+        "--expand", help="The model asks in other words first: queries (rewordings) or hyde (a likely answer)."
+    ),
+]
+Quotes = Annotated[
+    str,
+    typer.Option(
+        "--quotes",
+        help="How citations are made: matched (the nearest sentences) or decoded (a local model copies, held to the passages).",
+    ),
+]
 Temperature = Annotated[
     float | None, typer.Option("--temperature", min=0.0, max=5.0, help="0 always takes the likeliest token.")
 ]

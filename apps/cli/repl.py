@@ -42,8 +42,7 @@ def converse(make: "Callable[[str], Chatbot]", session: str, model: str, languag
 
 def _answer(bot: "Chatbot", question: str, language: str) -> None:
     answers.stream(bot.stream(question))
-    if bot.last:
-        answers.print_sources(bot.last.citations, language)
+    answers.print_rest(bot.last, language)
 
 
 def _command(bot: "Chatbot", line: str, language: str) -> None:

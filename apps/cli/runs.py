@@ -1,16 +1,20 @@
 """`chaintune runs`: what chains did on this machine, and the training data in it."""
 
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from apps.cli import flags, show
+from apps.cli import flags, runs_beside, show
+from apps.cli.run_lines import COLUMNS, line, short, thumb
 from chains.errors import UsageError
 
-app = typer.Typer(no_args_is_help=True, help="List and show what ran; make training data of it.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="List, show, follow and compare what ran; make a call again; make training data or traces of it.",
+)
+_FORMATS = {"chat": "good", "otel": "all"}  # with the feedback that each begins with
 _FEEDBACK = {"good": 1, "bad": -1, "all": None}
 
 
@@ -27,12 +31,9 @@ def list_runs(
 
     found = runs.recent(limit)
     if json:
-        show.as_json([_short(run) for run in found])
+        show.as_json([short(run) for run in found])
     elif found:
-        show.table(["ID", "WHEN", "CHAIN", "SESSION", "RATING", "ASKED", "OUTPUT"], [
-            [run.id, time.strftime("%m-%d %H:%M", time.localtime(run.started)), run.name, run.session or "", _thumb(run.rating),
-             _cut(_first_text(run.inputs)), _cut(f"error: {run.error}" if run.error else _first_text(run.output))]
-            for run in found])  # fmt: skip
+        show.table(COLUMNS, [line(run) for run in found])
     else:
         show.say("no runs yet; `chaintune chat` makes some")
 
@@ -53,43 +54,50 @@ def show_run(
 
 @app.command("export")
 def export(
-    out: Annotated[Path, typer.Option("--out", "-o", help="The chat JSONL file to write.")],
-    feedback: Annotated[str, typer.Option("--feedback", help="good (rated up, or corrected), bad, or all.")] = "good",
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
+    feedback: Annotated[
+        str | None,
+        typer.Option(
+            "--feedback", help="good (rated up, or corrected), bad, or all. Default: good for chat, all for otel."
+        ),
+    ] = None,
+    format: Annotated[
+        str,
+        typer.Option("--format", help="chat (JSONL to tune a model with) or otel (OpenTelemetry traces, GenAI names)."),
+    ] = "chat",
+    content: Annotated[bool, typer.Option("--content", help="With otel: prompts and answers, too.")] = False,
     json: flags.Json = False,
 ) -> None:
-    """Make chat JSONL of runs that a person rated or corrected, to tune a model with.
+    """Write runs as chat JSONL, of what a person rated or corrected, or as OpenTelemetry traces.
 
     Example: chaintune runs export --out liked.jsonl
+
+    Example: chaintune runs export --format otel --out spans.jsonl
     """
     from chains import runs
 
-    if feedback not in _FEEDBACK:
-        raise UsageError(f"--feedback {feedback!r} is unknown; use good, bad or all")
-    rows = runs.to_dataset(feedback=_FEEDBACK[feedback], path=out)
+    if format not in _FORMATS:
+        raise UsageError(f"--format {format!r} is unknown; use {' or '.join(_FORMATS)}")
+    if content and format != "otel":
+        raise UsageError("--content belongs to --format otel; chat rows are nothing but content")
+    which = feedback or _FORMATS[format]
+    if which not in _FEEDBACK:
+        raise UsageError(f"--feedback {which!r} is unknown; use good, bad or all")
+    if format == "otel":
+        rows = runs.to_spans(_FEEDBACK[which], content, out)
+    else:
+        rows = runs.to_dataset(feedback=_FEEDBACK[which], path=out)
     show.as_json({"file": str(out), "rows": len(rows)}) if json else show.say(f"{out}: {len(rows)} rows")
 
 
-def _short(run: Any) -> dict[str, Any]:
-    keep = (
-        "id",
-        "session",
-        "name",
-        "inputs",
-        "output",
-        "model",
-        "usage",
-        "started",
-        "ended",
-        "error",
-        "rating",
-        "correction",
-    )
-    return {name: getattr(run, name) for name in keep}
+app.command("tail")(runs_beside.tail)
+app.command("compare")(runs_beside.compare)
+app.command("rerun")(runs_beside.rerun)
 
 
 def _print_tree(run: Any, depth: int) -> None:
     indent = "  " * depth
-    show.say(f"{indent}{run.name} {run.id} ({run.ended - run.started:.2f} s) {_thumb(run.rating)}".rstrip())
+    show.say(f"{indent}{run.name} {run.id} ({run.ended - run.started:.2f} s) {thumb(run.rating)}".rstrip())
     for message in run.messages or []:
         show.say(f"{indent}  {message['role']}: {message['content']}")
     for label, value in (("model", run.model), ("answer", run.answer), ("usage", run.usage), ("error", run.error),
@@ -98,18 +106,3 @@ def _print_tree(run: Any, depth: int) -> None:
             show.say(f"{indent}  {label}: {value}")
     for step in run.steps:
         _print_tree(step, depth + 1)
-
-
-def _thumb(rating: int | None) -> str:
-    return {1: "+1", -1: "-1"}.get(rating or 0, "")
-
-
-def _first_text(value: Any) -> str:
-    if isinstance(value, dict):
-        value = next((item for item in value.values() if isinstance(item, str)), value)
-    return "" if value is None else str(value)
-
-
-def _cut(text: str, most: int = 40) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= most else text[: most - 1] + "…"

@@ -34,13 +34,13 @@ class Message:
     rating: int | None = None
     stopped: bool = False
     sources: list[Source] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def answered(answer: Answer) -> Message:
     """Return an answer that was just given."""
-    return Message(
-        "assistant", answer.text, answer.id, sources=_sources(answer.id, [asdict(c) for c in answer.citations])
-    )
+    sources = _sources(answer.id, [asdict(c) for c in answer.citations])
+    return Message("assistant", answer.text, answer.id, sources=sources, notes=list(answer.notes))
 
 
 def titles(most: int = 12) -> dict[str, str]:
@@ -59,7 +59,8 @@ def messages(session: str) -> list[Message]:
         if run.session == session and _is_exchange(run):
             said.append(Message("user", run.inputs["question"]))
             sources = _sources(run.id, run.output.get("citations") or [])
-            said.append(Message("assistant", run.output["answer"], run.id, run.rating, sources=sources))
+            notes = list(run.output.get("notes") or [])
+            said.append(Message("assistant", run.output["answer"], run.id, run.rating, sources=sources, notes=notes))
     return said
 
 

@@ -70,7 +70,8 @@ def _stream(message: Message, question: str, chosen: Choices) -> Message:
         with place, st.spinner(text("loading", chosen.language, model=chosen.model)):
             llm = resources.model(str(chosen.model))
             retriever = resources.retriever(chosen.library, server.settings().embeddings) if chosen.library else None
-        bot = Chatbot(llm, retriever, st.session_state.session, chosen.system)
+        quotes = "decoded" if retriever is not None and chosen.copies else "matched"
+        bot = Chatbot(llm, retriever, st.session_state.session, chosen.system, quotes=quotes)
         place.markdown(_CURSOR)
         st.button(text("stop", chosen.language), key="stop", icon=":material/stop_circle:", type="tertiary")
         sampling: dict[str, Any] = {} if chosen.temperature is None else {"temperature": chosen.temperature}
@@ -90,6 +91,8 @@ def _draw(message: Message, language: str) -> None:
         st.markdown(markup.safe(message.text))
         if message.stopped:
             st.caption(text("stopped", language))
+        for note in message.notes:
+            st.warning(note, icon=":material/info:")
         if message.sources:
             _sources(message.sources, language)
         if message.id:

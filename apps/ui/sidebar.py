@@ -17,13 +17,15 @@ _LEFT = "<style>.st-key-past button, .st-key-past button > * {justify-content: f
 
 @dataclass(frozen=True)
 class Choices:
-    """What was chosen; `temperature` is None where the model's own is to be used, `model` is None where there is none."""
+    """What was chosen; `temperature` is None where the model's own is to be used, `model` is None where there is none. `copies` says that
+    the model copies its quotes."""
 
     language: str
     model: str | None
     system: str | None
     temperature: float | None
     library: str | None
+    copies: bool = False
 
 
 def choices(given: Settings) -> Choices:
@@ -51,6 +53,7 @@ def choices(given: Settings) -> Choices:
             library = st.text_input(
                 text("library", language), given.library or "", key="library", help=text("library_help", language)
             )
+            copies = st.toggle(text("copy_quotes", language), key="copies", help=text("copy_quotes_help", language))
         _past(language, state.session)
     return Choices(
         language,
@@ -58,6 +61,7 @@ def choices(given: Settings) -> Choices:
         system.strip() or None,
         None if temperature == _TEMPERATURE else temperature,
         library.strip() or None,
+        copies,
     )
 
 

@@ -22,7 +22,7 @@ class LocalEmbeddings(Embeddings):
     """Vectors of length 1 in float32, so that a dot product is a cosine. The model is read when it is first used."""
 
     def __init__(self, model: str | None = None) -> None:
-        self._source = None if model is None else _resolved(model)
+        self._source = None if model is None else resolved(model)
 
     @property
     def name(self) -> str:
@@ -95,12 +95,13 @@ class LocalEmbeddings(Embeddings):
             return _load(self._source or _packaged())
 
 
-def _resolved(model: str) -> str:
+def resolved(model: str, what: str = "sentence-transformers model") -> str:
+    """Return the absolute path of a model's folder, or its hub id as it is. Raises UsageError on a folder that is not there."""
     path = Path(model).expanduser()
     if path.is_dir():
         return str(path.resolve())
     if model.startswith((".", "~", "/")) or model.count("/") > 1:
-        raise UsageError(f"there is no folder {model}; give a folder or a hub id of a sentence-transformers model")
+        raise UsageError(f"there is no folder {model}; give a folder or a hub id of a {what}")
     return model
 
 

@@ -22,10 +22,8 @@ def to_dataset(feedback: int | None = 1, path: str | Path | None = None) -> list
     answer as it was given. feedback=None: every run, corrected where it was. Of a chain of several model calls the row is the last one.
     Raises UsageError where a file is asked for and no run was chosen.
     """
-    if isinstance(feedback, bool) or feedback not in _CHOICES:
-        raise UsageError(f"feedback={feedback!r} cannot be used; give +1, -1 or None (every run)")
-    chosen = rated(f"error IS NULL AND {_CHOICES[feedback]}")
-    found = [row for run in chosen if (row := _chat_row(run, corrected=feedback != -1))]
+    answered = (run for run in chosen(feedback) if run.error is None)
+    found = [row for run in answered if (row := _chat_row(run, corrected=feedback != -1))]
     if path is not None:
         if not found:
             raise UsageError(
@@ -33,6 +31,13 @@ def to_dataset(feedback: int | None = 1, path: str | Path | None = None) -> list
             )
         write_file(Path(path), "".join(to_json(row) + "\n" for row in found))
     return found
+
+
+def chosen(feedback: int | None) -> list[Run]:
+    """Return the runs with this feedback, oldest first: rated +1 or corrected, rated -1, or None: every one that is no step of another."""
+    if isinstance(feedback, bool) or feedback not in _CHOICES:
+        raise UsageError(f"feedback={feedback!r} cannot be used; give +1, -1 or None (every run)")
+    return rated(_CHOICES[feedback])
 
 
 def _chat_row(run: Run, corrected: bool) -> dict[str, Any] | None:

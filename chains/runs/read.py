@@ -46,6 +46,18 @@ def recent(limit: int = 20, session: str | None = None) -> list[Run]:
     return [_run(row) for row in found]
 
 
+def after(place: int, session: str | None = None) -> tuple[int, list[Run]]:
+    """Return the runs written after `place`, oldest first, and the place of the last one written; steps of others are left out.
+
+    A place of -1 gives no runs: it is where to begin.
+    """
+    ((last,),) = store.rows("SELECT coalesce(max(rowid), 0) FROM runs")
+    if place < 0:
+        return last, []
+    sql = f"{_SELECT} WHERE parent IS NULL AND runs.rowid > ?1 AND runs.rowid <= ?2 AND (?3 IS NULL OR session = ?3) ORDER BY runs.rowid"
+    return last, [_run(row) for row in store.rows(sql, (place, last, session))]
+
+
 def get(id: str) -> Run:
     """Return the run with this id and, in `steps`, the runs it is made of. UsageError names the nearest ids where there is none."""
     found = store.rows(f"{_SELECT} WHERE runs.id = ?", (id,))

@@ -59,6 +59,8 @@ def test_one_message_as_json(capsys):
         "session": "s1",
         "model": "fake:hello you all",
         "usage": {"input_tokens": 2, "output_tokens": 3, "total_tokens": 5},
+        "support": None,
+        "notes": [],
     }
 
 
@@ -139,3 +141,50 @@ def test_ask_as_json_gives_places_in_the_source(capsys, library):
 def test_a_mode_that_does_not_exist_is_refused(capsys, library):
     assert main(["ask", "x", "--library", library, "--model", "fake:a", "--mode", "dens"]) == 2
     assert capsys.readouterr().err == "mode 'dens' is unknown; use hybrid, dense, keyword; did you mean 'dense'?\n"
+
+
+def test_an_answer_without_support_says_so(capsys, library):
+    assert main(["ask", "zzz?", "--library", library, "--model", "fake:Quux!"]) == 0
+    out, err = capsys.readouterr()
+    assert (
+        out == "Quux!\n"
+        and err == "No passage of the documents supports this answer; check it before you rely on it.\n"
+    )
+    assert main(["ask", "zzz?", "--library", library, "--model", "fake:Quux!", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["support"] == 0.0 and len(made["notes"]) == 1
+    assert main(["ask", "zzz?", "--library", library, "--model", "fake:Quux!", "--quotes", "copied"]) == 2
+    assert "quotes is 'copied'" in capsys.readouterr().err
+
+
+def test_conversations_are_listed_continued_written_and_forgotten(capsys, tmp_path):
+    assert main(["chat", "--sessions", "--lang", "en"]) == 0
+    assert capsys.readouterr().out == "no conversation is remembered yet\n"
+    for session, words in (("u1", "one"), ("u2", "two"), ("u1", "three")):
+        assert main(["chat", "-m", words, "--session", session, "--model", "fake:ok"]) == 0
+    capsys.readouterr()
+    assert [m["content"] for m in runs.get(runs.recent(1)[0].id).steps[0].messages] == ["one", "ok", "three"]
+    assert main(["chat", "--sessions", "--json"]) == 0
+    assert [(one["name"], one["exchanges"]) for one in json.loads(capsys.readouterr().out)] == [("u1", 2), ("u2", 1)]
+    file = tmp_path / "u1.jsonl"
+    assert main(["chat", "--session", "u1", "--export", str(file), "--lang", "ko"]) == 0
+    assert capsys.readouterr().out == f"{file}: 대화 1개\n"
+    (row,) = map(json.loads, file.read_text().splitlines())
+    assert [message["content"] for message in row["messages"]] == ["one", "ok", "three", "ok"]
+    assert main(["chat", "--session", "u1", "--delete", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"deleted": "u1"}
+    assert main(["chat", "--sessions", "--json"]) == 0
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)] == ["u2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--delete"], "name it with --session NAME"),
+        (["--delete", "--session", "u9"], "no session 'u9'; there are 0"),
+        (["--delete", "--sessions", "--session", "u9"], "three things to do; give one of them"),
+    ],
+)
+def test_what_cannot_be_done_with_conversations_is_refused(capsys, words, sentence):
+    assert main(["chat", *words]) == 2
+    assert sentence in capsys.readouterr().err

@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from apps.cli import doctor, main
+from chains import Chatbot, load_model, runs
 from chains.models import registry
 
 
@@ -99,6 +100,69 @@ def test_exporting_what_nobody_rated_says_how_to_rate(tmp_path, capsys):
     assert main(["runs", "export", "--out", str(tmp_path / "x.jsonl")]) == 2
     assert "rate some answers first" in capsys.readouterr().err
     assert main(["runs", "export", "--out", str(tmp_path / "x.jsonl"), "--feedback", "great"]) == 2
+
+
+def chat(capsys, *words):
+    assert main(["chat", *words]) == 0
+    capsys.readouterr()
+    return runs.recent(1)[0]
+
+
+def test_runs_are_exported_as_traces(tmp_path, capsys):
+    chat(capsys, "-m", "secret", "--model", "fake:a")
+    out = tmp_path / "spans.jsonl"
+    assert main(["runs", "export", "--format", "otel", "--out", str(out), "--json"]) == 0
+    assert said(capsys) == {"file": str(out), "rows": 1}
+    assert "gen_ai.operation.name" in out.read_text() and "secret" not in out.read_text()
+    assert main(["runs", "export", "--format", "otel", "--content", "--out", str(out)]) == 0
+    assert "secret" in out.read_text()
+    capsys.readouterr()
+    assert main(["runs", "export", "--format", "otlp", "--out", str(out)]) == 2
+    assert "--format 'otlp' is unknown; use chat or otel" in capsys.readouterr().err
+    assert main(["runs", "export", "--content", "--out", str(out)]) == 2
+
+
+def test_two_runs_are_compared(capsys):
+    one = chat(capsys, "-m", "What?", "--model", "fake:blue", "--session", "a")
+    two = chat(capsys, "-m", "What?", "--model", "fake:red", "--temperature", "0.3", "--session", "b")
+    assert main(["runs", "compare", one.id, two.id]) == 0
+    out = capsys.readouterr().out
+    assert f"id\t{one.id}\t{two.id}\n" in out and "temperature 0.3" in out
+    assert out.endswith("\nprompt: the same\n\nanswer: differs\n  -blue\n  +red\n")
+    assert main(["runs", "compare", one.id, two.id, "--json"]) == 0
+    made = said(capsys)
+    assert (made["prompt"], made["answer"], made["second"]["answer"]) == ([], ["-blue", "+red"], "red")
+
+
+def test_a_call_is_made_again_with_another_model(capsys):
+    run = chat(capsys, "-m", "What?", "--model", "fake:blue", "--system", "Be brief.")
+    assert main(["runs", "rerun", run.id, "--model", "fake:red", "--json"]) == 0
+    made = said(capsys)
+    assert (made["prompt"], made["first"]["answer"], made["second"]["answer"]) == ([], "blue", "red")
+    again = runs.get(made["second"]["id"])
+    assert again.name == f"rerun of {run.steps[0].id if run.steps else runs.get(run.id).steps[0].id}"
+    assert again.messages == runs.get(run.id).steps[0].messages and again.messages[0]["role"] == "system"
+    assert main(["runs", "rerun", "none", "--model", "fake:red"]) == 2
+    assert "no run 'none'" in capsys.readouterr().err
+
+
+def test_new_runs_follow_the_latest(capsys, monkeypatch):
+    chat(capsys, "-m", "one", "--model", "fake:a", "--session", "u1")
+    chat(capsys, "-m", "two", "--model", "fake:b", "--session", "u2")
+    assert main(["runs", "tail", "-n", "1"]) == 0
+    assert capsys.readouterr().out.split("\t")[5:] == ["two", "b\n"]
+    coming = iter([("u1", "three"), ("u2", "four"), None])
+
+    def sleep(seconds):
+        match next(coming):
+            case None:
+                raise KeyboardInterrupt
+            case (session, words):
+                Chatbot(load_model("fake:c"), session=session).ask(words)
+
+    monkeypatch.setattr("apps.cli.runs_beside.sleep", sleep)
+    assert main(["runs", "tail", "-f", "--session", "u1"]) == 0
+    assert [line.split("\t")[5] for line in capsys.readouterr().out.splitlines()] == ["one", "three"]
 
 
 def test_samples_are_listed_in_the_language_asked_for(capsys):

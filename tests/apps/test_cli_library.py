@@ -1,9 +1,11 @@
 """index and search over documents on disk. The documents are Korean, so no embedding model is loaded."""
 
 import json
+from contextlib import closing
 
 import pytest
 
+from apps import bots
 from apps.bots import MODES
 from apps.cli import main
 from retrieval.search import MODES as WAYS
@@ -63,6 +65,40 @@ def test_search_finds_the_passage_that_has_the_words(call, docs):
     assert code == 0 and len(found) == 1
     assert "칠 분" in found[0]["text"]
     assert RULES[found[0]["start"] : found[0]["end"]] == found[0]["text"]
+
+
+def test_words_weigh_as_asked(call, docs, tmp_path):
+    call("index", str(docs))
+    with closing(bots.open_library(tmp_path / "kb")) as library:
+        assert bots.retriever(library, 2, "hybrid", keyword_weight=3).weights == {"keyword": 3}
+        assert bots.retriever(library, 2, "hybrid").weights == {}
+    (found,) = call("search", "쉬는 시간", "--k", "1", "--keyword-weight", "3")[1]
+    assert found["why"].startswith("keyword 1, dense left out: all-MiniLM-L6-v2 does not know")
+    code, refused = call("search", "쉬는 시간", "--mode", "keyword", "--keyword-weight", "3")
+    assert code == 2 and "weights are of hybrid search" in refused["error"]["message"]
+
+
+@pytest.mark.parametrize("how", ["queries", "hyde"])
+def test_a_model_asks_in_other_words(call, docs, how):
+    call("index", str(docs))
+    words = ("--expand", how, "--model", "fake:공이 밖으로 나가면")
+    found = call("search", "쉬는 시간", "--k", "2", *words)[1]
+    assert [passage["why"][:9] for passage in found] == ["query 1: "] * 2
+    assert {passage["heading"].split(" > ")[-1] for passage in found} == {"공", "시간"}
+    assert len(call("search", "쉬는 시간", "--k", "2")[1]) == 1
+    code, answer = call("ask", "쉬는 시간은요?", *words)
+    assert code == 0 and answer["answer"] == "공이 밖으로 나가면"
+    code, refused = call("search", "쉬는 시간", "--expand", "hide")
+    assert (
+        code == 2
+        and "expand 'hide' is unknown; use queries or hyde; did you mean 'hyde'" in refused["error"]["message"]
+    )
+
+
+def test_a_cross_encoder_is_named(call, docs, tmp_path):
+    call("index", str(docs))
+    code, refused = call("search", "쉬는 시간", "--rerank", str(tmp_path / "none"))
+    assert code == 2 and "hub id of a cross-encoder" in refused["error"]["message"]
 
 
 def test_ask_quotes_the_documents(call, docs):

@@ -164,3 +164,24 @@ def test_a_past_conversation_can_be_opened_and_left(page):
     assert len(Chatbot(load_model("fake:x"), session="earlier").history()) == 6
     test.button(key="new").click().run()
     assert said(test) == []
+
+
+def test_an_answer_without_support_says_so_and_quotes_may_be_copied(page, monkeypatch, tmp_path):
+    monkeypatch.setattr(bots, "open_library", lambda folder, embeddings=None: ShelfLibrary())
+    test = page(model="fake:Quux!", library=str(tmp_path), language="en")
+    kept = []
+    monkeypatch.setattr(Chatbot, "__init__", _noting(kept, Chatbot.__init__))
+    test.toggle(key="copies").set_value(True)
+    test = ask(test, "zzz?")
+    assert [note.value for note in test.warning] == [
+        "No passage of the documents supports this answer; check it before you rely on it."
+    ]
+    assert kept == ["decoded"]
+
+
+def _noting(kept, begin):
+    def init(self, *given, quotes="matched", **more):
+        kept.append(quotes)
+        begin(self, *given, quotes=quotes, **more)
+
+    return init

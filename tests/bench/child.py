@@ -20,6 +20,8 @@ from typing import Any
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
 SIDES = {
     "ours": "tests.bench.side_ours",
+    "library": "tests.bench.side_library",
+    "langchain index": "tests.bench.side_langchain_index",
     "train": "tests.bench.side_train",
     "trl": "tests.bench.side_trl",
     "transformers": "tests.bench.side_transformers",

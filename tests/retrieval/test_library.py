@@ -205,7 +205,7 @@ def test_a_library_without_vectors_takes_a_new_model_and_gets_them(tmp_path, doc
     with Library(tmp_path / "kb", multilingual) as library:
         assert library.sync(docs) == report(unchanged=3)
         assert len(multilingual.embedded) == library.stats()["embedded"] == 4
-        assert library.search("도서관은 월요일에 쉰다", k=1)[0].why == "keyword 1, dense 1"
+        assert library.search("도서관은 월요일에 쉰다", k=1)[0].why == "0.3 × keyword 1, 0.7 × dense 1"
 
 
 def test_a_passage_without_its_heading_is_embedded_below_it(library, tmp_path, counting):
@@ -310,7 +310,7 @@ def test_a_rebuild_cuts_and_embeds_everything_again_without_the_files(library, d
     assert len(counting.embedded) == 3
     assert (library.stats(), [library.text(name) for name in names(library)]) == before
     assert library.verify() == 0
-    assert library.search("the bus to the museum", k=1)[0].why == "keyword 1, dense 1"
+    assert library.search("the bus to the museum", k=1)[0].why == "0.3 × keyword 1, 0.7 × dense 1"
 
 
 def test_a_rebuild_gives_the_library_another_model(library, docs, counting, where):
@@ -322,7 +322,7 @@ def test_a_rebuild_gives_the_library_another_model(library, docs, counting, wher
     library.close()
     with Library(library.path, other) as again:
         assert again.verify() == 0
-        assert again.search("the bus to the museum", k=1)[0].why == "keyword 1, dense 1"
+        assert again.search("the bus to the museum", k=1)[0].why == "0.3 × keyword 1, 0.7 × dense 1"
 
 
 def test_vectors_move_to_a_server_that_is_remembered(tmp_path, docs, counting, chroma):
@@ -333,7 +333,7 @@ def test_vectors_move_to_a_server_that_is_remembered(tmp_path, docs, counting, c
         assert len(library._vectors.ids()) == 3
     with Library(tmp_path / "kb", counting) as library:  # the server is remembered
         assert library._vectors.place == chroma
-        assert library.search("the bus to the museum", k=1)[0].why == "keyword 1, dense 1"
+        assert library.search("the bus to the museum", k=1)[0].why == "0.3 × keyword 1, 0.7 × dense 1"
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://localhost", "http://", "http://a:b@c", "http://h:port"])

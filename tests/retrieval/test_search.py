@@ -7,8 +7,8 @@ import pytest
 from chains.errors import UsageError
 from chains.passages import END, HEADING, PAGE, SOURCE, START
 from retrieval import Library
-from retrieval.search import fused
 from retrieval.variety import chosen
+from retrieval.words import codes
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_dense_is_left_out_where_the_model_does_not_know_the_language(filled, co
 
 
 def test_why_gives_the_rank_in_each_way_and_the_stand_ins(filled):
-    assert filled.search("the bus to the museum", k=1)[0].why == "keyword 1, dense 1"
+    assert filled.search("the bus to the museum", k=1)[0].why == "0.3 × keyword 1, 0.7 × dense 1"
     assert filled.search("zeppelin", k=1)[0].why.startswith("keyword –, dense 1")
     assert "(월요일 for 화요일)" in filled.search("화요일", k=1)[0].why
 
@@ -100,7 +100,10 @@ def test_the_retriever_returns_documents_sync_and_async(filled):
     retriever = filled.as_retriever(k=2)
     documents = retriever.invoke("the bus to the museum")
     assert len(documents) == 2
-    assert documents[0].metadata[SOURCE] == "sub/bus.txt" and documents[0].metadata["why"] == "keyword 1, dense 1"
+    assert (
+        documents[0].metadata[SOURCE] == "sub/bus.txt"
+        and documents[0].metadata["why"] == "0.3 × keyword 1, 0.7 × dense 1"
+    )
     assert documents[0].metadata["score"] > documents[1].metadata["score"]
     assert asyncio.run(retriever.ainvoke("the bus to the museum")) == documents
 
@@ -120,21 +123,52 @@ def test_a_page_is_given_and_can_be_chosen(library, tmp_path, pdf):
     assert [p.metadata[PAGE] for p in library.search("page", where={"page": 1})] == [1]
 
 
-def test_hybrid_adds_standard_scores():
-    keyword, dense = {1: 0.9, 2: 0.1}, {2: 0.8, 3: 0.6, 4: 0.4}
-    # four passages: the words' scores are 0.9 0.1 0 0 with mean 0.25, deviation sqrt(0.1425); the cosines' mean 0.6, deviation sqrt(0.08/3)
-    words = {id: (score - 0.25) / 0.1425**0.5 for id, score in {1: 0.9, 2: 0.1, 3: 0, 4: 0}.items()}
-    meaning = {2: 0.2 / (0.08 / 3) ** 0.5, 3: 0.0, 4: -0.2 / (0.08 / 3) ** 0.5, 1: 0.0}
-    assert fused(keyword, dense, candidates=4) == pytest.approx(
-        {id: 0.35 * words[id] + meaning[id] for id in (1, 2, 3, 4)}
-    )
+def test_weights_decide_and_are_said(library, tmp_path):
+    (tmp_path / "a.txt").write_text("pool pool pool")  # the word alone is its vector
+    (tmp_path / "b.txt").write_text("the pool and sauna open, both of them, at nine in the morning of every day")
+    for n in range(3):
+        (tmp_path / f"c{n}.txt").write_text(f"A bus leaves for museum {n}.")
+    library.sync(tmp_path / "*.txt")
+    question = "pool and sauna both pool pool pool pool pool pool"
+    by_words, by_meaning = library.search(question, mode="keyword"), library.search(question, mode="dense")
+    assert by_words[0].metadata[SOURCE] == "b.txt" and by_meaning[0].metadata[SOURCE] == "a.txt"
+    (first, *_) = library.search(question, weights={"keyword": 2})
+    assert first.metadata[SOURCE] == "b.txt" and first.why == "2 × keyword 1, 0.7 × dense 2"
+    (first, *_) = library.as_retriever(weights={"keyword": 0.5}).invoke(question)
+    assert first.metadata[SOURCE] == "a.txt" and first.metadata["why"] == "0.5 × keyword 2, 0.7 × dense 1"
 
 
-def test_hybrid_without_vectors_is_keyword():
-    assert fused({5: 0.4}, {}, candidates=9) == {5: 0.4}
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            {"weights": {"keywords": 2}},
+            "weights has 'keywords'; give numbers for keyword and dense; did you mean 'keyword'",
+        ),
+        ({"weights": {"dense": -1}}, "the weight of dense is -1; give a number of at least 0"),
+        ({"weights": {"dense": 0, "keyword": 0}}, "all weights are 0"),
+        ({"weights": {"dense": 2}, "mode": "keyword"}, "weights are of hybrid search, and the mode is 'keyword'"),
+    ],
+)
+def test_weights_that_cannot_be_meant_are_refused(library, call, message):
+    with pytest.raises(UsageError, match=message):
+        library.as_retriever(**call)
 
 
-def test_a_rare_word_outweighs_meaning(library, tmp_path):
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("part XK-1042?", {"xk-1042"}),
+        ("RTX4090 or v2.1, and 3 of 4000 on e-mail", {"rtx4090", "v2.1"}),
+        ("부품 SKU-8847의 값", {"sku-8847"}),
+        ("the 3d of 1990, mach 2", set()),  # two characters are no code, nor is a number alone
+    ],
+)
+def test_codes_hold_letters_and_digits(text, found):
+    assert codes(text) == found
+
+
+def test_a_code_outweighs_meaning(library, tmp_path):
     folder = tmp_path / "parts"
     folder.mkdir()
     for n in range(60):
@@ -142,7 +176,9 @@ def test_a_rare_word_outweighs_meaning(library, tmp_path):
             f"This report describes the part XK-{n + 1000} of the machine and how it is mounted."
         )
     library.sync(folder)
-    assert library.search("which report describes part XK-1042?", k=1)[0].metadata[SOURCE] == "42.txt"
+    (first, second) = library.search("which report describes part XK-1042?", k=2)
+    assert first.metadata[SOURCE] == "42.txt" and first.why.startswith("0.7 × code 1, 0.3 × keyword 1, 0.7 × dense")
+    assert second.why.startswith("0.7 × code –, ") and "code" not in library.search("which report?", k=1)[0].why
 
 
 def test_a_closed_library_says_so(tmp_path, counting):

@@ -91,7 +91,7 @@ def slow_bm25(documents: list[list[str]], query: list[str]) -> list[float]:
             score += (
                 math.log(1 + (len(documents) - n + 0.5) / (n + 0.5))
                 * tf
-                / (tf + 1.5 * (0.25 + 0.75 * len(document) / mean))
+                / (tf + 1.2 * (0.25 + 0.75 * len(document) / mean))
             )
         scores.append(score)
     return scores

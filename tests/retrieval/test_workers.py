@@ -57,7 +57,7 @@ def test_a_worker_that_dies_is_told_and_the_next_sync_finishes(tmp_path, docs, c
         library.sync(docs, workers=2)
     with Library(tmp_path / "kb", counting) as library:
         assert library.sync(docs).failed == [] and library.verify() == 0
-        assert library.search("the bus to the museum", k=1)[0].why == "keyword 1, dense 1"
+        assert library.search("the bus to the museum", k=1)[0].why == "0.3 × keyword 1, 0.7 × dense 1"
 
 
 def test_no_worker_at_all_is_refused(library, docs):
