@@ -8,6 +8,7 @@ number for the end of a text; a task may carry another number than its place in 
 import random
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from tuning.generate.ask import Messages, Reply, user
 from tuning.generate.seeds import Task
@@ -15,7 +16,7 @@ from tuning.generate.seeds import Task
 SHOWN, LAST = 3, 20
 A_REQUEST = LAST - 1 - SHOWN  # the twentieth is where it is stopped
 
-TASKS = {"temperature": 1.0, "top_p": 1.0, "max_tokens": 3072, "stop": ["\n20", "20.", "20."]}
+TASKS: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "max_tokens": 3072, "stop": ["\n20", "20.", "20."]}
 
 _ASK = {
     "en": """Make a list of {last} varied tasks for a language model that follows instructions. What counts:
