@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from chains.errors import UsageError
-from tuning.lines import Line, digest, digest_of, lines, prompt, texts, writing
+from tuning.lines import Advance, Line, Meter, digest, digest_of, lines, prompt, texts, writing
 
 BANDS, WIDTH = 32, 4
 PIECE = 5
@@ -32,7 +32,9 @@ class Deduped:
     pairs: list[tuple[int, int, float]] = field(default_factory=list)
 
 
-def dedupe(path: str | Path, out: Path, near: float | None = None, on: str = "row") -> Deduped:
+def dedupe(
+    path: str | Path, out: Path, near: float | None = None, on: str = "row", advance: Advance | None = None
+) -> Deduped:
     """Write the rows of `path` that no earlier row equals into `out`; with `near`, nor any that shares as much of its text pieces with one.
 
     `on` says what is compared: the whole row, or its prompt. Raises UsageError for a threshold outside 0.5 to 1.
@@ -48,7 +50,7 @@ def dedupe(path: str | Path, out: Path, near: float | None = None, on: str = "ro
         closing(_Index(Path(folder))) as index,
         writing([out], [Path(path)]) as (file,),
     ):
-        for line in lines(path):
+        for line in lines(path, Meter(advance, [path])):
             content, found = _content(line, on)
             twin = index.equal(content, line)
             match = None if twin or near is None else index.near(found, line, near)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from chains.errors import UsageError
-from tuning.lines import lines, writing
+from tuning.lines import Advance, Meter, lines, writing
 
 POLICIES = ("stop", "drop", "repeat")
 
@@ -22,6 +22,7 @@ def mix(
     seed: int = 0,
     exhausted: str = "stop",
     most: int | None = None,
+    advance: Advance | None = None,
 ) -> list[int]:
     """Write a mix of `sources` into `out` and return how many rows came from each.
 
@@ -33,7 +34,8 @@ def mix(
         raise UsageError(f"weights {list(weights)} do not fit {len(sources)} files; give a positive number for each")
     if exhausted not in POLICIES:
         raise UsageError(f"exhausted={exhausted!r} is unknown; use {', '.join(POLICIES)}")
-    places = [_places(path) for path in sources]
+    meter = Meter(advance, sources, times=2)
+    places = [_places(path, meter) for path in sources]
     taken = [0] * len(sources)
     with ExitStack() as stack, writing([out], sources) as (file,):
         readers = [
@@ -41,17 +43,17 @@ def mix(
             for n, (path, where) in enumerate(zip(sources, places, strict=True))
         ]
         for source in _schedule([len(where) for where in places], weights, exhausted, most):
-            file.write(next(readers[source]) + b"\n")
+            meter.add(file.write(next(readers[source]) + b"\n"))
             taken[source] += 1
     return taken
 
 
-def _places(path: Path) -> Any:
+def _places(path: Path, meter: Meter) -> Any:
     """Return (offset, length) of every row of the file, each line checked to be a JSON object."""
     import numpy
 
     found = numpy.fromiter(
-        (number for line in lines(path) if line.row() is not None for number in (line.offset, len(line.raw))),
+        (number for line in lines(path, meter) if line.row() is not None for number in (line.offset, len(line.raw))),
         numpy.int64,
     )
     if not len(found):

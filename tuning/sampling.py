@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from chains.errors import UsageError
-from tuning.lines import Line, Row, lines, writing
+from tuning.lines import Advance, Line, Meter, Row, lines, writing
 
 
 def head(path: str | Path, count: int) -> list[Row]:
@@ -14,7 +14,7 @@ def head(path: str | Path, count: int) -> list[Row]:
     return [line.row() for line in islice(lines(path), count)]
 
 
-def sample(path: str | Path, out: Path, count: int, seed: int = 0) -> int:
+def sample(path: str | Path, out: Path, count: int, seed: int = 0, advance: Advance | None = None) -> int:
     """Write `count` rows of `path`, in their order, into `out`; return how many rows there were.
 
     Every row draws a number and the smallest stay (reservoir sampling with random keys), so memory holds `count` rows.
@@ -24,7 +24,7 @@ def sample(path: str | Path, out: Path, count: int, seed: int = 0) -> int:
         raise UsageError(f"a sample of {count} rows cannot be taken; ask for at least 1")
     rng, rows = random.Random(seed), 0
     kept: list[tuple[float, int, Line]] = []
-    for line in lines(path):
+    for line in lines(path, Meter(advance, [path])):
         rows += 1
         heapq.heappush(kept, (-rng.random(), line.number, line))
         if len(kept) > count:

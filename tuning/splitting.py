@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from chains.errors import UsageError
-from tuning.lines import lines, prompt, writing
+from tuning.lines import Advance, Meter, lines, prompt, writing
 
 
 def split(
-    path: str | Path, outs: Sequence[Path], fractions: Sequence[float], seed: int = 0, by: str | None = None
+    path: str | Path,
+    outs: Sequence[Path],
+    fractions: Sequence[float],
+    seed: int = 0,
+    by: str | None = None,
+    advance: Advance | None = None,
 ) -> list[int]:
     """Write the rows of `path` into `outs`, in their order, by `fractions`; return how many went into each, none of them 0.
 
@@ -25,7 +30,8 @@ def split(
 
     if not fractions or not min(fractions) > 0 or not abs(sum(fractions) - 1) <= 1e-6:
         raise UsageError(f"fractions {list(fractions)} cannot split the rows; give positive numbers that add up to 1")
-    hashes = numpy.fromiter((place(prompt(line, by), seed) for line in lines(path)), dtype=numpy.uint64)
+    meter = Meter(advance, [path], times=2)
+    hashes = numpy.fromiter((place(prompt(line, by), seed) for line in lines(path, meter)), dtype=numpy.uint64)
     groups, sizes = numpy.unique(hashes, return_counts=True)
     if len(groups) < len(fractions):
         raise UsageError(
@@ -34,7 +40,7 @@ def split(
     parts = _parts(sizes.tolist(), fractions)
     counts = [0] * len(fractions)
     with writing(outs, [Path(path)]) as files:
-        for line, found in zip(lines(path), hashes, strict=True):
+        for line, found in zip(lines(path, meter), hashes, strict=True):
             part = parts[int(numpy.searchsorted(groups, found))]
             files[part].write(line.raw + b"\n")
             counts[part] += 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuning.lines import Row, digest, digest_of, lines, prompt, texts
+from tuning.lines import Advance, Meter, Row, digest, digest_of, lines, prompt, texts
 
 PERCENTILES = (0, 5, 25, 50, 75, 95, 100)
 
@@ -26,7 +26,7 @@ class Stats:
     korean: float
 
 
-def stats(path: str | Path) -> Stats:
+def stats(path: str | Path, advance: Advance | None = None) -> Stats:
     """Return the figures of `path`. `korean` is the share of rows with Hangul in them. Memory is 24 bytes a row."""
     import numpy
 
@@ -37,7 +37,7 @@ def stats(path: str | Path) -> Stats:
 
     def read() -> Iterable[tuple[int, int, int]]:
         nonlocal size, korean
-        for line in lines(path):
+        for line in lines(path, Meter(advance, [path])):
             row = line.row()
             size += len(line.raw) + 1
             keys[", ".join(sorted(row))] += 1

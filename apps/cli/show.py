@@ -65,6 +65,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 @contextmanager
+def reading(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that moves the bar of `progress` by bytes done and bytes in all."""
+    with progress(label) as advance:
+        yield lambda done, total: advance(done, total, "")
+
+
+@contextmanager
 def progress(label: str) -> Iterator[Advance]:
     """Yield a function that moves a bar on stderr; where stderr is no terminal, it shows nothing."""
     if not sys.stderr.isatty():

@@ -244,7 +244,7 @@ class Terminal:
 
 
 def test_a_person_ranks_by_keyboard(tmp_path):
-    file = tiny.write(tmp_path / "u.jsonl", [_unranked(f"question {n}", "red", "green", "blue") for n in range(3)])
+    file = tiny.write(tmp_path / "u.jsonl", [unranked(f"question {n}", "red", "green", "blue") for n in range(3)])
     out = tmp_path / "r.jsonl"
     person = Terminal("label", file, "--out", out)
     person.until("row 1 of 3")
@@ -283,7 +283,7 @@ def test_a_person_ranks_by_keyboard(tmp_path):
 
 def test_ranking_without_a_terminal_is_refused(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("1\n"))
-    file = tiny.write(tmp_path / "u.jsonl", [_unranked("q", "a", "b")])
+    file = tiny.write(tmp_path / "u.jsonl", [unranked("q", "a", "b")])
     assert call("label", file, "--out", tmp_path / "r.jsonl") == 2
     assert "needs a person at a terminal" in capsys.readouterr().err
     assert not (tmp_path / "r.jsonl.part").exists()
@@ -351,7 +351,7 @@ def test_dialogs_without_a_person(tmp_path, capsys):
     assert [[turn["content"] for turn in row["messages"]] for row in rows(out)] == [["a", "c"], ["b", "d"]]
 
 
-def _unranked(question, *answers):
+def unranked(question, *answers):
     row = tiny.ranking(question, answers, range(1, len(answers) + 1))
     for output in row["outputs"]:
         del output["rank"]

@@ -70,6 +70,7 @@ def command(kind, sources, out, seed=0):
         "dialog": ["dialog", "--auto", 3, "--exchanges", 1, "--at-once", 1, "--lang", "en"],
         "from-docs": ["from-docs", sources / "docs", "--n", 4, "--at-once", 1],
         "instruct": ["instruct", "--seeds", sources / "seeds.jsonl", "--recipe", "alpaca", "--n", 500, "--at-once", 25],
+        "self-instruct": ["instruct", "--seeds", sources / "seeds.jsonl", "--n", 3, "--at-once", 5],
     }[kind]
     return ["data", *map(str, given), "--model", "starter", "--seed", str(seed), "--out", str(out), "--json"]
 
@@ -124,3 +125,12 @@ def test_a_k_that_nobody_can_rank_is_refused(k, sources, capsys):
     prompts, out = sources / "prompts.jsonl", sources / "o.jsonl"
     assert main(["data", "rank", str(prompts), "--k", k, "--model", "starter", "--out", str(out)]) == 2
     assert f"--k {k!r}" in capsys.readouterr().err
+
+
+def test_self_instruct_with_a_random_model_counts_what_it_drops(sources, capsys):
+    status = main(command("self-instruct", sources, sources / "o.jsonl"))
+    said = json.loads(capsys.readouterr().out)
+    if status:  # the instructions were noise
+        assert "could be kept" in said["error"]["message"] and not (sources / "o.jsonl").exists()
+    else:  # some noise passes for instructions, and for the outputs of their instances
+        assert said["rows"] == len(rows(sources / "o.jsonl")) and sum(said["dropped"].values())

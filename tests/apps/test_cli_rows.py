@@ -1,7 +1,13 @@
 """data chat, dedupe, mix, sample, stats and head at the terminal."""
 
+import contextlib
 import json
+import os
+import pty
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from apps.cli import main
@@ -71,3 +77,21 @@ def test_where_rows_are_from_is_one_word_of_advice_and_no_warning_a_row(tmp_path
     rows = [{**tiny.chat(f"question {n}?", f"answer {n}"), "metadata": {"source": "a.md"}} for n in range(60)]
     assert main(["data", "check", tiny.write(tmp_path / "d.jsonl", rows), "--no-near", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["counts"] == {"metadata": 1}
+
+
+def test_a_terminal_sees_a_bar_and_ctrl_c_leaves_the_folder_as_it_was(tmp_path):
+    file = save(tmp_path / "a.jsonl", [{"prompt": f"{n} " * 40, "completion": f"answer {n}"} for n in range(20_000)])
+    terminal, end = pty.openpty()
+    words = ["data", "dedupe", file, "--out", str(tmp_path / "o.jsonl"), "--near", "0.9"]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    work = subprocess.Popen([sys.executable, "-m", "apps.cli", *words], stdout=end, stderr=end, env=environment)
+    os.close(end)
+    drawn = b""
+    while not re.search(rb"a\.jsonl.*[1-9]\d*/\d+", drawn):
+        drawn += os.read(terminal, 65536)
+    work.send_signal(signal.SIGINT)
+    with contextlib.suppress(OSError):  # the terminal is gone when the command has ended
+        while piece := os.read(terminal, 65536):
+            drawn += piece
+    assert work.wait() == 1 and b"interrupted" in drawn and b"Traceback" not in drawn
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]

@@ -1,6 +1,7 @@
 """The validator: every rule by a row that triggers it and a row next to it that does not, and what only all rows together show."""
 
 import json
+import random
 import re
 import subprocess
 import sys
@@ -309,6 +310,26 @@ def test_tokens_are_those_of_the_trainer(tmp_path, model):
         len(tiny.words().encode(t, add_special_tokens=False)) for t in ("여섯 명", "blue", "green")
     )
     assert rules(tmp_path / "d.jsonl", model="starter") == set()
+
+
+def test_tokens_of_many_rows_are_each_row_s_own(tmp_path, model):
+    from tuning import encode
+
+    draw = random.Random(4)
+    words = ["sky", "grass", "여섯", "명이", "뛰어요", "blue", "\n", "🙂"]
+    texts = [[" ".join(draw.choices(words, k=draw.randint(1, 40))) for _ in range(2)] for _ in range(700)]
+    rows = [chat(user(f"{n} {question}"), bot(answer)) for n, (question, answer) in enumerate(texts)]
+    report = formats.check(
+        write(tmp_path / "d.jsonl", rows), formats.Asked(model="starter", context=60, near=False, most=0)
+    )
+    expected = [len(encode.example(tiny.words(), row).ids) for row in rows]
+    assert report.summary["tokens"]["total"] == sum(expected)
+    told = [finding.line for finding in report.findings if finding.rule == "too-long"]
+    assert told == [line for line, tokens in enumerate(expected, 1) if tokens > 60]
+    assert 50 < len(told) < 650
+    assert not {"prefix-unstable", "eos-unlearned"} & set(report.counts)
+    alone = [sum(len(tiny.words().encode(m["content"], add_special_tokens=False)) for m in row["messages"] if m["role"] == "assistant") for row in rows]  # fmt: skip
+    assert report.summary["tokens"]["learned"] == sum(alone)
 
 
 def test_a_row_beyond_the_context_is_told_and_billed_up_to_it(tmp_path, model):

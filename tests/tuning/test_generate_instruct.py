@@ -13,7 +13,7 @@ from tuning.generate.ask import Asker, Reply
 from tuning.generate.filters import instruction_fault, valid_instances
 from tuning.generate.journal import Journal
 from tuning.generate.rouge import Pool
-from tuning.generate.seeds import Instance
+from tuning.generate.seeds import Instance, Task
 
 THEIRS = Path(__file__).parents[3] / "shared" / "data" / "alpaca" / "seed_tasks.jsonl"
 ENGLISH, KOREAN = seeds.shipped("en"), seeds.shipped("ko")
@@ -99,6 +99,8 @@ def test_a_request_shows_eight_two_of_them_by_the_model():
     assert sum(line in text for line in by_model) == 2
     assert sum(task.instruction in text for task in ENGLISH) == 6
     assert "8. " in text and "9. " not in text
+    shown = self_instruct.instructions_prompt([Task(f"Sort this {n}:") for n in range(8)], [], random.Random(1), "en")
+    assert "Sort this 3\n" in shown[0]["content"] and "3:" not in shown[0]["content"]
     first = self_instruct.instructions_prompt(KOREAN, [], random.Random(1), "ko")[0]["content"]
     assert sum(task.instruction in first for task in KOREAN) == 8  # the seeds fill in while the model has none
 
@@ -135,8 +137,17 @@ def test_instances_are_read_input_first():
     assert len(self_instruct.read_instances(Reply(text, cut=True), False)) == 2
     assert self_instruct.read_instances(Reply("입력: 둘\n출력: 셋"), False) == [Instance("둘", "셋")]
     assert self_instruct.read_instances(Reply("no form at all"), False) == []
-    many = "\n".join(f"Example {n}\nInput: {n}\nOutput: {n + 1}" for n in range(1, 9))
-    assert len(self_instruct.read_instances(Reply(many), False)) == 5
+    twice = "Example 1\nInput: 1\nOutput: 2\nInput: 3\nOutput: 4"  # the first pair counts, as in the released code
+    assert self_instruct.read_instances(Reply(twice), False) == [Instance("1", "2")]
+    assert self_instruct.read_instances(Reply("Example 1\nInput: an input alone"), False) == []
+
+
+def test_five_of_a_task_s_usable_instances_stay():
+    many = [Instance(str(n), str(n + 1)) for n in range(9)]
+    kept = self_instruct.at_most_five(many, "count")
+    assert len(kept) == 5 and kept == [one for one in many if one in kept] == self_instruct.at_most_five(many, "count")
+    assert len({tuple(self_instruct.at_most_five(many, f"count {n}")) for n in range(9)}) > 5
+    assert self_instruct.at_most_five(many[:3], "count") == many[:3]
 
 
 def test_instances_are_read_output_first():

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chains.errors import UsageError
-from tuning import deduping, mixing, sampling, splitting
+from tuning import deduping, formats, mixing, sampling, splitting
 from tuning.stats import stats
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -189,3 +189,32 @@ def test_stats_by_hand(tmp_path):
     assert found.characters == {"user": 6, "assistant": 10, "prompt": 2, "completion": 1}
     assert found.percentiles == {"p0": 3, "p5": 3, "p25": 3, "p50": 5, "p75": 5, "p95": 6, "p100": 6}
     assert found.keys == {"messages": 3, "completion, prompt": 1}
+
+
+WORKS = {
+    "split": lambda file, out, **how: splitting.split(file, [out, out.with_name("p.jsonl")], [0.5, 0.5], **how),
+    "dedupe": lambda file, out, **how: deduping.dedupe(file, out, **how),
+    "mix": lambda file, out, **how: mixing.mix([file], [1.0], out, **how),
+    "sample": lambda file, out, **how: sampling.sample(file, out, 9, **how),
+    "stats": lambda file, out, **how: stats(file, **how),
+    "convert": lambda file, out, **how: formats.convert(file, out, "alpaca", **how),
+}
+
+
+@pytest.mark.parametrize("name", WORKS)
+def test_a_work_tells_how_far_it_is_and_an_interrupt_leaves_nothing_half_written(tmp_path, name):
+    file, out = save(tmp_path / "all.jsonl", [chat(f"q{n}", "a") for n in range(3000)]), tmp_path / "o.jsonl"
+    told = []
+    WORKS[name](file, out, advance=lambda done, total: told.append((done, total)))
+    done, totals = [at for at, _ in told], {total for _, total in told}
+    assert done == sorted(done) and len(set(done)) > 8 and totals == {done[-1]}
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def stop(at, total):
+        if at * 4 > total * 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        WORKS[name](save(file, [chat(f"r{n}", "b") for n in range(3000)]), out, advance=stop)
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert after == {**before, "all.jsonl": file.read_bytes()}

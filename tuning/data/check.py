@@ -10,6 +10,7 @@ import orjson
 
 from tuning.data import rules_text
 from tuning.data.containers import Options, Record, Rows
+from tuning.data.counting import Counting
 from tuning.data.findings import Finding, Row
 from tuning.data.item import Item, said
 from tuning.data.ledger import Ledger, key
@@ -19,7 +20,7 @@ from tuning.data.recognise import RECORDS, Kind, recognise
 from tuning.data.report import Advance, Asked, Report
 from tuning.data.rules_row import row_problems
 from tuning.data.summary import Summary
-from tuning.data.tokens import Count, Tokens
+from tuning.data.tokens import Tokens
 
 LEAST_ROWS, ADVISED_ROWS = 10, 50
 UPLOAD = 512 * 10**6
@@ -51,6 +52,7 @@ class _Work:
         self.found: list[Finding] = []
         self.counts: Counter[str] = Counter()
         self.summary = Summary()
+        self.counting = Counting(self.tokens, self.summary, self.tell) if self.tokens else None
         self.here = 0  # line and number of the row: in an array several rows may share a line
         self.rows, self.crlf, self.crlf_line, self.flagged = 0, 0, 0, 0
         self.same, self.prompts = stack.enter_context(Ledger()), stack.enter_context(Ledger())
@@ -86,11 +88,11 @@ class _Work:
             self.tell(record.line, problem)
         if item is not None:
             self.summary.add(record.line, record.row, item)
-            for problem in self._content(item):
+            for problem in self._content(record, item):
                 self.tell(record.line, problem)
         self._remember(record, item, bad=any(Finding("", 0, "", rule).level == "error" for rule, _, _ in problems))
 
-    def _content(self, item: Item) -> Iterator[Problem]:
+    def _content(self, record: Record, item: Item) -> Iterator[Problem]:
         texts = _texts(item)
         for place, text in texts:
             yield from rules_text.text_problems(text, place)
@@ -99,26 +101,11 @@ class _Work:
             said(m) for o in item.outputs for m in o.messages
         ]
         yield from rules_text.language_mix(asked, answers, texts[-1][0] if texts else "")
-        if self.tokens:
-            yield from self._tokens(item, self.tokens)
+        if self.counting:
+            self.counting.add(record.line, item, sum(len(text) for _, text in texts))
         if self.asked.moderator and (flags := self.asked.moderator("\n\n".join(text for _, text in texts))):
             self.flagged += 1
             yield "flagged", "", {"model": self.asked.moderator_name, "categories": ", ".join(flags)}
-
-    def _tokens(self, item: Item, tokens: Tokens) -> Iterator[Problem]:
-        if item.kind == "text":
-            number = tokens.text(item.text)
-            self.summary.count(Count(number, number, {}))
-            return
-        ends = [item.conversation(output) for output in item.outputs] or [item.messages]
-        counted = [tokens.chat(messages, item.tools, learns=messages[-1]["role"] == "assistant") for messages in ends]
-        self.summary.count(max(counted, key=lambda count: count.total))
-        told: set[str] = set()
-        for count in counted:
-            for problem in count.problems:
-                if problem[0] not in told:
-                    told.add(problem[0])
-                    yield problem
 
     def _remember(self, record: Record, item: Item | None, bad: bool) -> None:
         """Note the row for the rules that look at all rows together; a broken row is no duplicate of anything."""
@@ -135,6 +122,8 @@ class _Work:
 
     def together(self) -> None:
         """Tell what shows only when all rows are known: duplicates, near ones, conflicts, and what the other file holds too."""
+        if self.counting:
+            self.counting.flush()
         twice: set[int] = set()
         for group in self.same.groups():
             for _, row in group[1:]:

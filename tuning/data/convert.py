@@ -20,9 +20,9 @@ from tuning.data.sound import assert_sound
 from tuning.data.tables import nested
 from tuning.data.transcript import transcript
 from tuning.data.write import target_container, text_cell, writing
+from tuning.lines import Advance
 
 TABULAR = ("csv", "tsv", "xlsx", "parquet")
-Advance = Callable[[int, int], None]
 
 
 def silent(done: int, total: int) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuning.data.findings import Finding
+from tuning.lines import Advance as Advance
 
 if TYPE_CHECKING:
     from tuning.data.summary import Summary
 
 Moderator = Callable[[str], list[str]]
 """Returns the categories that a text is flagged for, none where it is not."""
-Advance = Callable[[int, int], None]
 MOST = 100
 """Findings of one rule that are kept; all are counted."""
 

@@ -1,20 +1,22 @@
 """Alpaca's way (github.com/tatsu-lab/stanford_alpaca, `generate_instruction.py`): one request brings whole tasks, twenty with three shown.
 
 The structure is the recipe's, the wording ours: what the tasks must be like, then the numbered list of instruction, input and output with
-three seeds at its head. Sampling is the recipe's; its `logit_bias` on token 50256 is left out, being GPT-3's number for the end of a text.
+three seeds at its head. Every figure is that file's, checked there. Differences: its `logit_bias` on token 50256 is left out, being GPT-3's
+number for the end of a text; a task may carry another number than its place in the reply; and a task without an output is dropped.
 """
 
 import random
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from tuning.generate.ask import Messages, Reply, user
 from tuning.generate.seeds import Task
 
 SHOWN, LAST = 3, 20
-A_REQUEST = LAST - SHOWN
+A_REQUEST = LAST - 1 - SHOWN  # the twentieth is where it is stopped
 
-TASKS = {"temperature": 1.0, "top_p": 1.0, "max_tokens": 3072, "stop": ["\n20", "20.", "20."]}
+TASKS: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "max_tokens": 3072, "stop": ["\n20", "20.", "20."]}
 
 _ASK = {
     "en": """Make a list of {last} varied tasks for a language model that follows instructions. What counts:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from chains.errors import ModelError
+from chains.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -73,11 +73,12 @@ class Asker:
     """The tokens that the last `ask` read and wrote."""
 
     def ask(
-        self, prompts: Sequence[Messages], seeds: Sequence[int] | None = None, **sampling: Any
+        self, prompts: Sequence[Messages], seeds: Sequence[int] | None = None, *, made: bool = False, **sampling: Any
     ) -> list[Reply | Exception]:
         """Return a reply, or what went wrong, for each prompt; all are asked in one batch. `seeds` has one for each prompt, where any.
 
-        Raises ModelError where none could be answered, from the first of the errors.
+        Raises ModelError where none could be answered, from the first of the errors; not for prompts that hold what the model `made`, which
+        may be too long for it: they alone are without an answer.
         """
         if not prompts:
             return []
@@ -101,7 +102,7 @@ class Asker:
         ]
         self._count([one["text"] for one in found if not isinstance(one, Exception)])
         failed = [reply for reply in replies if isinstance(reply, Exception)]
-        if len(failed) == len(replies):
+        if len(failed) == len(replies) and not (made and all(isinstance(one, UsageError) for one in failed)):
             raise failed[0]
         return replies
 

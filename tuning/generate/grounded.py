@@ -26,7 +26,7 @@ SUPPORT = 0.5
 """The least share of the answer's own words that the quote must hold."""
 ROUNDS = 5  # how often a passage is asked about at most
 _QUOTE_CHARACTERS = 8  # a shorter quote is found in any passage
-_SAMPLING = {"temperature": 0.7, "max_tokens": 400}
+_SAMPLING: dict[str, Any] = {"temperature": 0.7, "max_tokens": 400}
 _WORD = re.compile(r"[^\W_]+")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _ENDING = re.compile(

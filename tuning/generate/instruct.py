@@ -107,7 +107,7 @@ def _more(
         replies = asker.ask(prompts, seeds_of, **alpaca.TASKS)
     else:
         prompts = [self_instruct.instructions_prompt(seeds, before, draw, language) for draw in draws]
-        replies = asker.ask(prompts, seeds_of, **self_instruct.INSTRUCTIONS)
+        replies = asker.ask(prompts, seeds_of, made=bool(before), **self_instruct.INSTRUCTIONS)
     kept: list[Event] = []
     dropped: Counter[str] = Counter()
     fresh = Pool()
@@ -149,7 +149,7 @@ def _read(replies: Sequence[Reply | Exception], recipe: str, dropped: Counter[st
 def _kinds(asker: Asker, batch: Sequence[Task], seeds: Sequence[Task], language: str) -> Event:
     """Ask of each instruction whether it is a classification."""
     prompts = [self_instruct.kind_prompt(task.instruction, seeds, language) for task in batch]
-    replies = asker.ask(prompts, **self_instruct.KIND)
+    replies = asker.ask(prompts, made=True, **self_instruct.KIND)
     return {"kinds": [isinstance(r, Reply) and self_instruct.read_kind(r) for r in replies], "usage": asker.last}
 
 
@@ -163,11 +163,11 @@ def _instances(
     for kind, sampling in ((True, self_instruct.CLASS_INSTANCES), (False, self_instruct.INSTANCES)):
         places = [place for place, is_class in enumerate(kinds) if is_class == kind]
         prompts = [self_instruct.instances_prompt(batch[i].instruction, kind, seeds, language) for i in places]
-        replies = asker.ask(prompts, **sampling)
+        replies = asker.ask(prompts, made=True, **sampling)
         read, written = (read + asker.last[0], written + asker.last[1]) if prompts else (read, written)
         for place, reply in zip(places, replies, strict=True):
             said = self_instruct.read_instances(reply, kind) if isinstance(reply, Reply) else []
-            kept = valid_instances(said)
+            kept = self_instruct.at_most_five(valid_instances(said), batch[place].instruction)
             found[place] = [[one.input, one.output] for one in kept]
             if not kept:
                 dropped["no usable instance"] += 1

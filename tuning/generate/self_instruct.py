@@ -2,7 +2,12 @@
 
 The structure is the paper's (appendix A, tables 5 to 8), the wording ours: eight numbered instructions, six by people and two by the model,
 to be gone on from 9; then yes or no; then examples, output first for a classification (so that every label comes up) and input first
-otherwise. The paper asked a model that only goes on writing; a chat model is told to. Sampling is the released code's.
+otherwise. The paper asked a model that only goes on writing; a chat model is told to.
+
+The figures are the released code's (github.com/yizhongw/self-instruct), each checked there: what is shown and how it is sampled in
+bootstrap_instructions.py, the kind in identify_clf_or_not.py, instances in generate_instances.py, how they are read and that five stay in
+prepare_for_finetuning.py; the 12 and 19 seeds before the question of the kind in the paper's appendix. Two differences: of an instruction
+only the first letter is made a capital (theirs makes all others small, names too), and top_p is not sent with temperature 0.
 """
 
 import random
@@ -61,6 +66,7 @@ _OUTPUT_FIRST = {
     "ko": "분류 과제의 예를 쓰세요. 먼저 분류를 쓰고, 다음 줄에 그 분류에 드는 입력을 쓰세요. 분류마다 한 번씩 나오게 하세요.",
 }
 _OUTPUT = re.compile(r"(?:^|\n)\s*(?:Output|출력)\s*\d*\s*:")
+_INPUT = re.compile(r"(?:^|\n)\s*(?:Input|입력)\s*\d*\s*:")
 _WORDS = {"en": ("Task", "Example", "Input", "Output", "Class label"), "ko": ("과제", "예시", "입력", "출력", "분류")}
 _YES = ("yes", "예", "네")
 
@@ -70,7 +76,7 @@ def instructions_prompt(seeds: Sequence[Task], made: Sequence[str], draw: random
     by_model = draw.sample(list(made), min(SHOWN - BY_PEOPLE, len(made)))
     shown = by_model + draw.sample([task.instruction for task in seeds], SHOWN - len(by_model))
     draw.shuffle(shown)
-    lines = "\n".join(f"{number}. {' '.join(text.split())}" for number, text in enumerate(shown, 1))
+    lines = "\n".join(f"{number}. {' '.join(text.split()).rstrip(':')}" for number, text in enumerate(shown, 1))
     return user(_COME_UP[language].format(next=SHOWN + 1, list=lines))
 
 
@@ -121,9 +127,15 @@ def _example(task: Task, is_classification: bool, language: str) -> str:
 
 
 def read_instances(reply: Reply, is_classification: bool) -> list[Instance]:
-    """Return the examples of a reply, at most five; of one that was cut off at max_tokens, all but the last."""
+    """Return the examples of a reply; of one that was cut off at max_tokens, all but the last."""
     found = _labelled(reply.text) if is_classification else _examples(reply.text)
-    return (found[:-1] if reply.cut else found)[:MOST_INSTANCES]
+    return found[:-1] if reply.cut else found
+
+
+def at_most_five(instances: Sequence[Instance], instruction: str) -> list[Instance]:
+    """Return the instances in their order, five drawn by the instruction's own text where there are more."""
+    drawn = random.Random(instruction).sample(range(len(instances)), min(MOST_INSTANCES, len(instances)))
+    return [instances[place] for place in sorted(drawn)]
 
 
 def _labelled(text: str) -> list[Instance]:
@@ -140,8 +152,8 @@ def _examples(text: str) -> list[Instance]:
 
 
 def _parted(part: str) -> Instance:
-    """Return the input and the output; where no output is marked, all of it is one."""
-    given, *answer = _OUTPUT.split(part, maxsplit=1)
+    """Return the first input and output; where no output is marked, all of it is one."""
+    given, *answer = _OUTPUT.split(part)
     if not answer:
-        return Instance("", part.strip())
-    return Instance(re.sub(r"^\s*(?:Input|입력)\s*\d*\s*:", "", given).strip(), answer[0].strip())
+        return Instance("", _INPUT.split(part)[0].strip())
+    return Instance(re.sub(r"^\s*(?:Input|입력)\s*\d*\s*:", "", given).strip(), _INPUT.split(answer[0])[0].strip())

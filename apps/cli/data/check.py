@@ -93,8 +93,8 @@ def check(
         _moderator(moderation),
         moderation or "",
     )
-    with show.progress(file.name) as advance:
-        report = formats.check(file, asked, lambda done, total: advance(done, total, ""))
+    with show.reading(file.name) as advance:
+        report = formats.check(file, asked, advance)
     changes = _fix(file, fix, names, json) if fix else {}
     if html:
         from apps.cli.data.page import write_page

@@ -39,7 +39,7 @@ def convert(
     """
     names = tuple(column.strip() for column in columns.split(",")) if columns else ()
     tongue = language(lang)
-    with show.progress(file.name) as advance:
+    with show.reading(file.name) as advance:
         done = formats.convert(
             file,
             out,
@@ -47,7 +47,7 @@ def convert(
             question=question,
             answer=answer,
             columns=names,
-            advance=lambda at, total: advance(at, total, ""),
+            advance=advance,
         )
     if json:
         show.as_json({**done.as_json(), "title": done.found.title, "words": done.words(tongue)})

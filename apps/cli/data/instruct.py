@@ -29,7 +29,7 @@ def instruct(
     """Let a model make instructions and answers like the seeds, by Self-Instruct or Alpaca; near ones (ROUGE-L above 0.7) are dropped.
 
     self-instruct asks for instructions, then whether each is a classification, then for up to five instances of it: a chat row each.
-    alpaca asks for seventeen whole tasks at a time. The language of the seeds is that of what is made. The same command goes on where
+    alpaca asks for sixteen whole tasks at a time. The language of the seeds is that of what is made. The same command goes on where
     it was cut off.
 
     Example: chaintune data instruct --n 1000 --recipe alpaca --model starter --out instructions.jsonl

@@ -36,7 +36,8 @@ def dedupe(
 
     Example: chaintune data dedupe data.jsonl --out clean.jsonl --near 0.8
     """
-    done = deduping.dedupe(file, out, near, on)
+    with show.reading(file.name) as advance:
+        done = deduping.dedupe(file, out, near, on, advance)
     if json:
         show.as_json({"file": str(out), **asdict(done)})
         return
@@ -70,7 +71,8 @@ def mix(
     Example: chaintune data mix ours.jsonl general.jsonl --weights 0.7,0.3 --out mixed.jsonl
     """
     shares = numbers("--weights", weights, "0.7,0.3") if weights else [1.0] * len(files)
-    counts = mixing.mix(files, shares, out, seed, exhausted, most)
+    with show.reading(out.name) as advance:
+        counts = mixing.mix(files, shares, out, seed, exhausted, most, advance)
     if json:
         show.as_json(
             {
@@ -98,7 +100,8 @@ def sample(
 
     Example: chaintune data sample data.jsonl --n 100 --out some.jsonl
     """
-    rows = sampling.sample(file, out, count, seed)
+    with show.reading(file.name) as advance:
+        rows = sampling.sample(file, out, count, seed, advance)
     if json:
         show.as_json({"file": str(out), "rows": count, "of": rows})
     else:
@@ -110,7 +113,8 @@ def stats(file: File, lang: flags.Language = None, json: flags.Json = False) -> 
 
     Example: chaintune data stats data.jsonl
     """
-    found = figures.stats(file)
+    with show.reading(file.name) as advance:
+        found = figures.stats(file, advance)
     if json:
         show.as_json({"file": str(file), **asdict(found)})
         return

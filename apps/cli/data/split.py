@@ -32,7 +32,8 @@ def split(
     shares = numbers("--fractions", fractions, "0.9,0.1")
     folder = out or file.parent
     made = {name: folder / f"{file.stem}.{name}.jsonl" for name in names(len(shares))}
-    counts = splitting.split(file, list(made.values()), shares, seed, by)
+    with show.reading(file.name) as advance:
+        counts = splitting.split(file, list(made.values()), shares, seed, by, advance)
     if json:
         show.as_json([{"name": n, "file": str(p), "rows": c} for (n, p), c in zip(made.items(), counts, strict=True)])
     else:
