@@ -124,12 +124,12 @@ def _question(row: Mapping[str, Any], texts: Mapping[str, str], where: str) -> Q
     if evidence is not None and not isinstance(evidence, list):
         raise UsageError(f"{where}: evidence is {evidence!r}; expected {_SHOWN}")
     places = None if evidence is None else tuple(_place(piece, texts, where) for piece in evidence)
-    return Question(question, tuple(filter(str.strip, answers)), places)
+    return Question(question, tuple(answer for answer in answers if answer.strip()), places)
 
 
 def _place(piece: Any, texts: Mapping[str, str], where: str) -> Place:
     source = piece.get("source") if isinstance(piece, dict) else None
-    if source not in texts:
+    if not isinstance(source, str) or source not in texts:
         raise UsageError(f"{where}: evidence is from {source!r}, which the library does not have")
     quote = piece.get("quote")
     if quote is None:

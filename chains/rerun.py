@@ -41,7 +41,6 @@ def rerun(id: str, llm: Runnable[Any, Any]) -> Rerun:
         raise UsageError("runs are off (CHAINTUNE_RUNS), and a call made again is one; switch them on")
     chain = LLMChain(llm=llm, prompt=ChatPromptTemplate([MessagesPlaceholder("messages")]), output_key="answer")
     again = runs.new_id()
-    chain.invoke(
-        {"messages": convert_to_messages(call.messages or [])}, {"run_id": again, "run_name": f"rerun of {call.id}"}
-    )
+    config: Any = {"run_id": again, "run_name": f"rerun of {call.id}"}  # an id of ours, which is no UUID
+    chain.invoke({"messages": convert_to_messages(call.messages or [])}, config)
     return Rerun(call, runs.get(again))
