@@ -19,6 +19,7 @@ from chains.models import linear, registry
 from chains.models.scorer import check_head
 from chains.models.templates import PLAIN_TEMPLATE
 from chains.models.weights import changed, quiet
+from tuning import curves, events
 from tuning.loop import Metrics
 
 
@@ -102,13 +103,15 @@ class Run:
 def begin(stage: str, config: Any, parents: Sequence[str] = (), also: str = "") -> Run:
     """Return the run of `stage` with `config` on the models `parents`: another number, data file or parent's weights is another folder.
 
-    `also` stands for what the run hangs on besides.
+    `also` stands for what the run hangs on besides; what the configuration asks for beside the training is no part of it.
 
     Raises UsageError where the same run was stopped half-way and a data file has changed since.
     """
     data = file_hashes(config)
     weights = {name: changed(_source(name)) for name in parents}
-    key, read = (_key(what) for what in ([stage, asdict(config), weights, *filter(None, [also])], data))
+    beside = {item.name for item in fields(config) if item.metadata["beside"]}
+    numbers = {name: value for name, value in asdict(config).items() if name not in beside}
+    key, read = (_key(what) for what in ([stage, numbers, weights, *filter(None, [also])], data))
     folder = home() / "work" / f"{stage}-{key}-{read}"
     for other in folder.parent.glob(f"{stage}-{key}-*"):
         if other != folder and any(other.glob("step-*")):
@@ -130,7 +133,9 @@ def file_hashes(config: Any) -> dict[str, str]:
 
 
 def publish(run: Run, name: str, model: Any, tokenizer: Any, history: list[Metrics], **facts: Any) -> registry.Entry:
-    """Put the model into the registry as `name` with its lineage and its learning curve (`metrics.jsonl`), and return the entry.
+    """Put the model into the registry as `name` with its lineage and its learning curves, and return the entry.
+
+    The curves are `metrics.jsonl`, `curves.png` and, where the run wrote them, TensorBoard's event files.
 
     The run's checkpoints are removed: they have served.
     """
@@ -153,6 +158,9 @@ def publish(run: Run, name: str, model: Any, tokenizer: Any, history: list[Metri
         (folder / "metrics.jsonl").write_text(
             "".join(json.dumps({"step": i + 1, **m}) + "\n" for i, m in enumerate(history))
         )
+        curves.draw(curves.panels(history), folder / "curves.png", columns=4)
+        if (run.folder / events.FOLDER).is_dir():
+            shutil.copytree(run.folder / events.FOLDER, folder / events.FOLDER)
     shutil.rmtree(run.folder, ignore_errors=True)
     return registry.find(name)
 

@@ -62,7 +62,7 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
         return {**metrics, "gradient_norm": optimizer.update(rate), "learning_rate": rate}
 
     state = loop.State({"model": model}, {"model": optimizer})
-    history = loop.run("dpo", steps, step, state, run.folder, config.seed, report)
+    history = loop.run("dpo", steps, step, state, run.folder, config.seed, report, tensorboard=config.tensorboard)
     facts = {f"held_out_{name}": value for name, value in measured(model, valid_set, config.beta).items()}
     return base.publish(run, name, model, start.tokenizer, history, **facts)
 

@@ -24,6 +24,7 @@ from safetensors.torch import load_file, load_model, save_file, save_model
 
 from chains.errors import ModelError, UsageError
 from chains.home import publish_folder
+from tuning import events
 from tuning.optimizer import Optimizer
 
 Metrics = dict[str, float]
@@ -70,16 +71,25 @@ def run(
     checkpoint_s: float | None = None,
     finished: Callable[[], bool] = lambda: False,
     rows: Callable[[int], str] | None = None,
+    tensorboard: bool = False,
 ) -> list[Metrics]:
     """Do steps 0 … steps-1, or fewer once `finished`, from the newest checkpoint in `folder` where there is one, and return every step's metrics.
 
-    `step` reads and changes `state`; `rows` names what a step read. Raises ModelError, the last checkpoint kept, where a metric is not
-    finite, and UsageError where another process is at the same run. An interruption (Ctrl-C) saves a checkpoint and is passed on.
+    `step` reads and changes `state`; `rows` names what a step read; `tensorboard` writes the metrics beside the checkpoints for it to show.
+    Raises ModelError, the last checkpoint kept, where a metric is not finite, and UsageError where another process is at the same run.
+    An interruption (Ctrl-C) saves a checkpoint and is passed on.
     """
     every_s = CHECKPOINT_S if checkpoint_s is None else checkpoint_s
-    with alone(folder), torch.random.fork_rng(devices=[]), _Interruption() as interruption:
+    with (
+        alone(folder),
+        torch.random.fork_rng(devices=[]),
+        _Interruption() as interruption,
+        events.writing(folder, tensorboard) as write,
+    ):
         torch.manual_seed(seed)
         history = restore(state, folder)
+        for i, metrics in enumerate(history):
+            write(i + 1, metrics)
         saved_at = time.monotonic()
         for i in range(len(history), steps):
             if finished():
@@ -87,6 +97,7 @@ def run(
             metrics = step(i)
             _check(stage, i, metrics, folder, rows)
             history.append(metrics)
+            write(i + 1, metrics)
             report(Progress(stage, i + 1, steps, metrics))
             if interruption.asked or (time.monotonic() - saved_at > every_s and i + 1 < steps):
                 save(state, history, folder)

@@ -48,7 +48,9 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
 
     model.train()
     state = loop.State({"model": model}, {"model": optimizer})
-    history = loop.run("pretrain", config.steps, step, state, run.folder, config.seed, report)
+    history = loop.run(
+        "pretrain", config.steps, step, state, run.folder, config.seed, report, tensorboard=config.tensorboard
+    )
     return base.publish(run, config.name, model, words, history, tokens=len(stream))
 
 

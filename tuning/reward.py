@@ -86,7 +86,9 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
     def named(i: int) -> str:
         return ", ".join(formats.place(config.data, place) for place in batches[i])
 
-    history = loop.run("reward", steps, step, state, run.folder, config.seed, report, rows=named)
+    history = loop.run(
+        "reward", steps, step, state, run.folder, config.seed, report, rows=named, tensorboard=config.tensorboard
+    )
     scorer = Scorer(model, start.tokenizer)
     shift = demonstration_mean(scorer, shown or [best(row) for row in rows])
     facts: dict[str, Any] = {"kind": "reward", "shift": shift}

@@ -78,7 +78,18 @@ def train(
 
     model.train()
     began = time.monotonic()
-    history = loop.run("sft", steps, step, state, run.folder, config.seed, tell, finished=watch.finished, rows=named)
+    history = loop.run(
+        "sft",
+        steps,
+        step,
+        state,
+        run.folder,
+        config.seed,
+        tell,
+        finished=watch.finished,
+        rows=named,
+        tensorboard=config.tensorboard,
+    )
     rates.record("sft", seen, time.monotonic() - began)  # by which `data check` says how long a training will take here
     facts = watch.published()
     return base.publish(run, name, frozen.whole(model, config), start.tokenizer, history, **facts)
