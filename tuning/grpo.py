@@ -51,7 +51,8 @@ def train(config: Config, report: loop.Report = loop.silent, rewards: Sequence[R
     )
     words = training.engine.tokenizer
     best = adapter.merged(training.policy)
-    return base.publish(run, name, best, words, history, seconds=training.clock.seconds)
+    facts = {"rewards": [getattr(each, "__qualname__", type(each).__qualname__) for each in rewards]} if rewards else {}
+    return base.publish(run, name, best, words, history, seconds=training.clock.seconds, **facts)
 
 
 @dataclass
