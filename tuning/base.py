@@ -19,7 +19,7 @@ from chains.models import linear, registry
 from chains.models.scorer import check_head
 from chains.models.templates import PLAIN_TEMPLATE
 from chains.models.weights import changed, quiet
-from tuning import curves, events
+from tuning import curves, devices, events
 from tuning.loop import Metrics
 
 
@@ -109,6 +109,7 @@ def begin(stage: str, config: Any, parents: Sequence[str] = (), also: str = "") 
 
     Raises UsageError where the same run was stopped half-way and a data file has changed since.
     """
+    devices.join(stage)
     data = file_hashes(config)
     weights = {name: changed(source(name)) for name in parents}
     beside = {item.name for item in fields(config) if item.metadata["beside"]}
@@ -142,6 +143,8 @@ def publish(run: Run, name: str, model: Any, tokenizer: Any, history: list[Metri
 
     The run's checkpoints are removed: they have served.
     """
+    devices.wait()  # whoever still reads the checkpoints
+    name = devices.agreed(name)
     meta = {
         "kind": "chat",
         "method": run.stage,
@@ -157,6 +160,13 @@ def publish(run: Run, name: str, model: Any, tokenizer: Any, history: list[Metri
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         **facts,
     }
+    if devices.leads():
+        _write(run, name, meta, model, tokenizer, history)
+    devices.wait()
+    return registry.find(name)
+
+
+def _write(run: Run, name: str, meta: dict[str, Any], model: Any, tokenizer: Any, history: list[Metrics]) -> None:
     with registry.publish(name, meta) as folder, quiet(bars=False):
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -167,7 +177,6 @@ def publish(run: Run, name: str, model: Any, tokenizer: Any, history: list[Metri
         if (run.folder / events.FOLDER).is_dir():
             shutil.copytree(run.folder / events.FOLDER, folder / events.FOLDER)
     shutil.rmtree(run.folder, ignore_errors=True)
-    return registry.find(name)
 
 
 def source(name: str) -> str:
@@ -191,8 +200,12 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what else sums depend on in their last bits: the processor's instructions, and the threads that share a product."""
-    return {"instructions": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads()}
+    """Return what else sums depend on in their last bits: the processor's instructions, and who shares the sums."""
+    return {
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "processes": devices.count(),
+    }
 
 
 def _version(package: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from chains.errors import ModelError, UsageError
 from chains.home import write_file
 from chains.models import registry
-from tuning import formats, loop, ppo, reward
+from tuning import devices, formats, loop, ppo, reward
 from tuning.configs import RoundsConfig as Config
 from tuning.configs import check
 from tuning.generate.ask import Asker
@@ -31,6 +31,7 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
     Raises UsageError where a round's answers wait for a person's ranks, saying how to give them; the same call then goes on.
     """
     check(config)
+    devices.join("loop")
     registry.find(config.policy)
     prompts = formats.read_prompts(config.prompts)
     newest = config.policy
