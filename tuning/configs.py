@@ -270,9 +270,14 @@ class RoundsConfig:
     policy: str = option("the SFT model that every round's models start from, by name")
     prompts: str = option("file: JSONL of prompts; answers in it are ignored")
     folder: str = option("where the rounds' answers and rankings are kept; the same folder goes on")
+    validation: str | None = option(
+        "file: prompts on which a round's policy is compared with the last recommended one; none compares on those it learned from",
+        None,
+    )
     rounds: int = option("how often the answers are ranked and the models made", 2, least=1)
     judge: str | None = option(
-        "a chat model or a reward model that ranks; none waits for a person's ranks (chaintune data label)", None
+        "a chat model or a reward model that ranks and compares; none waits for a person's ranks (chaintune data label)",
+        None,
     )
     answers: int = option("answers to a prompt that are ranked (InstructGPT: 4 to 9)", 4, least=2, most=9)
     suffix: str = option("part of the new models' names", "loop")
@@ -289,3 +294,4 @@ class RoundsConfig:
     ptx_coefficient: float = option("weight of the mixed-in loss", 27.8, least=0)
     max_tokens: int = option("longest answer, in tokens", 40, least=1)
     seed: int = option("of everything", 0, least=0, most=MAX_SEED)
+    tensorboard: bool = option(TENSORBOARD_HELP, False, beside=True)

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import typer
 
-from apps.cli import config_options, show
+from apps.cli import config_options, show, win
 from apps.text import language, text
 from tuning import presets
 from tuning.configs import (
@@ -101,12 +101,20 @@ def _add(app: typer.Typer, name: str, stage: str, config: type, help: str, examp
 def _train(stage: str, config: Any, as_json: bool) -> None:
     check(config)  # before torch loads
     module = importlib.import_module(f"tuning.{stage}")
-    entry = shown(stage, lambda report: module.train(config, report=report))
+    more = {"told": _verdict} if stage == "rounds" else {}
+    entry = shown(stage, lambda report: module.train(config, report=report, **more))
     if as_json:
         show.as_json({"name": entry.name, "path": str(entry.path), "meta": entry.meta})
         return
     show.say(entry.name)
     show.say(_numbers(entry.meta.get("metrics", {})))
+
+
+def _verdict(verdict: Any) -> None:
+    words = language()
+    show.note(text("tune_round", words, round=verdict.round))
+    for line in win.said(verdict.win, verdict.policy, verdict.against, words):
+        show.note(line)
 
 
 def shown(label: str, work: Callable[[Callable[[Any], None]], T]) -> T:
