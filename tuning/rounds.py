@@ -81,11 +81,11 @@ def _compared(
     pairs, ranked = folder / "pairs.jsonl", folder / "pairs.ranked.jsonl"
     if ranked.exists():
         return _kept(models, winning.labelled(str(ranked)))
-    answers = [_likeliest(name, prompts, config.max_tokens) for name in models]
-    rows = winning.pairs(prompts, *answers, config.seed)
+    ours, theirs = (_likeliest(name, prompts, config.max_tokens) for name in models)
+    rows = winning.pairs(prompts, ours, theirs, config.seed)
     if config.judge is not None:
         return _kept(models, winning.judged(rows, judges(config.judge)[1]))
-    apart = [row for row, a, b in zip(rows, *answers, strict=True) if a.strip() != b.strip()]
+    apart = [row for row, a, b in zip(rows, ours, theirs, strict=True) if a.strip() != b.strip()]
     if not apart:
         return _kept(models, winning.win(0, 0, len(rows)))
     formats.write(pairs, apart)
