@@ -52,6 +52,7 @@ TEXTS = {
         "samples_run": "Run one with: chaintune sample NAME --model MODEL key=value",
         # training
         "tune_stopped": "the last checkpoint is kept; the same command goes on from there",
+        "tune_round": "round {round}:",
         "tune_sample": "step {step}  {question}\n  → {answer}",
         # making data
         "make_sent": "what {model} is asked is sent to {host}",
@@ -134,6 +135,7 @@ TEXTS = {
         "ui_stopped": "끝냈습니다",
         "samples_run": "실행: chaintune sample 이름 --model 모델 키=값",
         "tune_stopped": "마지막 체크포인트가 남아 있습니다. 같은 명령을 다시 쓰면 이어서 합니다",
+        "tune_round": "{round}번째 라운드:",
         "tune_sample": "{step}단계  {question}\n  → {answer}",
         "make_sent": "{model} 모델에 묻는 내용은 {host}(으)로 보내집니다",
         "make_interrupted": "한 데까지 {part}에 남아 있습니다. 같은 명령을 다시 쓰면 이어서 합니다",

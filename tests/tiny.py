@@ -67,13 +67,13 @@ def model(architecture="gpt2", seed=0, spread=0.02):
     return copy.deepcopy(_model(architecture, seed, spread))
 
 
-def starter(name="starter", seed=0, architecture="gpt2"):
+def starter(name="starter", seed=0, architecture="gpt2", spread=0.02):
     """Put a random model into the registry as `name` and return its entry."""
     with (
         registry.publish(name, {"kind": "chat", "method": "pretrain", "parents": []}) as folder,
         weights.quiet(bars=False),
     ):
-        _model(architecture, seed, 0.02).save_pretrained(folder)
+        _model(architecture, seed, spread).save_pretrained(folder)
         words().save_pretrained(folder)
     return registry.find(name)
 

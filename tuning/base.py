@@ -19,6 +19,7 @@ from chains.models import linear, registry
 from chains.models.scorer import check_head
 from chains.models.templates import PLAIN_TEMPLATE
 from chains.models.weights import changed, quiet
+from tuning import curves, devices, events
 from tuning.loop import Metrics
 
 
@@ -44,7 +45,7 @@ def load(name: str, kind: str = "chat", dropout: float = 0.0, **how: Any) -> Bas
     entry = None if name.startswith("hf:") else registry.find(name)
     if entry and entry.kind != kind:
         raise UsageError(f"{name!r} is a {entry.kind} model; this needs a {kind} model")
-    source = _source(name)
+    place = source(name)
     auto = AutoModelForCausalLM if kind == "chat" else AutoModelForSequenceClassification
     options = {
         "dtype": torch.float32,
@@ -53,10 +54,10 @@ def load(name: str, kind: str = "chat", dropout: float = 0.0, **how: Any) -> Bas
         "trust_remote_code": False,
         "output_loading_info": True,
     }
-    with quiet(bars=not Path(source).is_dir()):
+    with quiet(bars=not Path(place).is_dir()):
         try:
-            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-            loaded: Any = auto.from_pretrained(source, **options)
+            tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+            loaded: Any = auto.from_pretrained(place, **options)
         except (OSError, ValueError, KeyError) as error:
             raise UsageError(f"cannot load {name!r} as a transformers model: {str(error).splitlines()[0]}") from error
     model, report = loaded
@@ -96,27 +97,33 @@ class Run:
     parents: list[str]
     data: dict[str, str]
     """The sha256 of every data file, by path."""
+    weights: dict[str, str]
+    """The sha256 of the weights of every parent whose files are here."""
     folder: Path
 
 
 def begin(stage: str, config: Any, parents: Sequence[str] = (), also: str = "") -> Run:
     """Return the run of `stage` with `config` on the models `parents`: another number, data file or parent's weights is another folder.
 
-    `also` stands for what the run hangs on besides.
+    `also` stands for what the run hangs on besides; what the configuration asks for beside the training is no part of it.
 
     Raises UsageError where the same run was stopped half-way and a data file has changed since.
     """
+    devices.join(stage)
     data = file_hashes(config)
-    weights = {name: changed(_source(name)) for name in parents}
-    key, read = (_key(what) for what in ([stage, asdict(config), weights, *filter(None, [also])], data))
+    weights = {name: changed(source(name)) for name in parents}
+    beside = {item.name for item in fields(config) if item.metadata["beside"]}
+    numbers = {name: value for name, value in asdict(config).items() if name not in beside}
+    key, read = (_key(what) for what in ([stage, numbers, weights, *filter(None, [also])], data))
     folder = home() / "work" / f"{stage}-{key}-{read}"
+    prints = {name: found for name in parents if (found := fingerprint(source(name)))}
     for other in folder.parent.glob(f"{stage}-{key}-*"):
         if other != folder and any(other.glob("step-*")):
             raise UsageError(
                 f"{' or '.join(data)} has changed since this training was stopped; put the file back to go on, "
                 f"or remove {other} to begin anew"
             )
-    return Run(stage, config, list(parents), data, folder)
+    return Run(stage, config, list(parents), data, prints, folder)
 
 
 def _key(what: Any) -> str:
@@ -130,35 +137,75 @@ def file_hashes(config: Any) -> dict[str, str]:
 
 
 def publish(run: Run, name: str, model: Any, tokenizer: Any, history: list[Metrics], **facts: Any) -> registry.Entry:
-    """Put the model into the registry as `name` with its lineage and its learning curve (`metrics.jsonl`), and return the entry.
+    """Put the model into the registry as `name` with its lineage and its learning curves, and return the entry.
+
+    The curves are `metrics.jsonl`, `curves.png` and, where the run wrote them, TensorBoard's event files.
 
     The run's checkpoints are removed: they have served.
     """
+    devices.wait()  # whoever still reads the checkpoints
+    name = devices.agreed(name)
     meta = {
         "kind": "chat",
         "method": run.stage,
         "base": registry.root_base(run.parents[0]) if run.parents else name,
         "parents": run.parents,
+        "parent_weights": run.weights,
         "seed": run.config.seed,
         "config": asdict(run.config),
         "data": run.data,
         "metrics": history[-1],
-        "versions": {package: _version(package) for package in ("chaintune", "torch", "transformers")},
+        "versions": versions(),
+        "machine": machine(),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         **facts,
     }
+    if devices.leads():
+        _write(run, name, meta, model, tokenizer, history)
+    devices.wait()
+    return registry.find(name)
+
+
+def _write(run: Run, name: str, meta: dict[str, Any], model: Any, tokenizer: Any, history: list[Metrics]) -> None:
     with registry.publish(name, meta) as folder, quiet(bars=False):
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         (folder / "metrics.jsonl").write_text(
             "".join(json.dumps({"step": i + 1, **m}) + "\n" for i, m in enumerate(history))
         )
+        curves.draw(curves.panels(history), folder / "curves.png", columns=4)
+        if (run.folder / events.FOLDER).is_dir():
+            shutil.copytree(run.folder / events.FOLDER, folder / events.FOLDER)
     shutil.rmtree(run.folder, ignore_errors=True)
-    return registry.find(name)
 
 
-def _source(name: str) -> str:
+def source(name: str) -> str:
+    """Return what transformers can load for the model `name`: a folder or a hub id."""
     return name.removeprefix("hf:") if name.startswith("hf:") else registry.find(name).source
+
+
+def fingerprint(folder: str) -> str | None:
+    """Return the sha256 of the weights in a folder, all files together; None for a hub id, whose files are not here."""
+    whole = hashlib.sha256()
+    files = sorted(Path(folder).glob("*.safetensors"))
+    for path in files:
+        with path.open("rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest() if files else None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what weights depend on."""
+    return {package: _version(package) for package in ("chaintune", "torch", "transformers")}
+
+
+def machine() -> dict[str, Any]:
+    """Return what else sums depend on in their last bits: the processor's instructions, and who shares the sums."""
+    return {
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "processes": devices.count(),
+    }
 
 
 def _version(package: str) -> str:

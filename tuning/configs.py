@@ -5,6 +5,7 @@ class as `Config`: `sft.Config`, `reward.Config`, `ppo.Config`, `pretrain.Config
 """
 
 from dataclasses import MISSING, dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ MAX_SEED = 2**31 - 1
 DTYPES = ("float32", "bfloat16")
 DTYPE_HELP = "what is computed with, float32 or bfloat16; the weights that are trained stay float32"
 PACKING_HELP = "lay rows end to end; without it they are padded"
+TENSORBOARD_HELP = "show the run's numbers while it runs: tensorboard --logdir ~/.chaintune (CHAINTUNE_HOME); they are kept beside the model"
 CHECKPOINTING_HELP = "compute activations again in the backward pass: less memory, a third more time"
 
 
@@ -27,14 +29,17 @@ def option(
     least: float | None = None,
     most: float | None = None,
     choices: tuple[str, ...] | None = None,
+    beside: bool = False,
 ) -> Any:
-    """Return a dataclass field with its one-line help and the bounds that `check` holds."""
-    metadata = {"help": help, "above": above, "least": least, "most": most, "choices": choices}
+    """Return a dataclass field with its one-line help and the bounds that `check` holds; one `beside` the training changes nothing of it."""
+    metadata = {"help": help, "above": above, "least": least, "most": most, "choices": choices, "beside": beside}
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
 
 
 def check(config: Any) -> None:
-    """Raise UsageError on the first field out of its bounds or the first named file that is missing."""
+    """Raise UsageError on the first field out of its bounds, the first named file that is missing, or a package that is."""
+    if getattr(config, "tensorboard", False) and find_spec("tensorboard") is None:
+        raise UsageError("tensorboard needs a package that is not installed; run: pip install 'chaintune[tensorboard]'")
     for item in fields(config):
         value = getattr(config, item.name)
         above, least, most = (item.metadata[bound] for bound in ("above", "least", "most"))
@@ -74,6 +79,7 @@ class PretrainConfig:
     weight_decay: float = option("decoupled, on matrices only (GPT-3: 0.1)", 0.1, least=0)
     clip: float = option("the largest gradient norm (GPT-3: 1.0)", 1.0, above=0)
     seed: int = option("of the weights, the order and everything else", 0, least=0, most=MAX_SEED)
+    tensorboard: bool = option(TENSORBOARD_HELP, False, beside=True)
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,7 @@ class SFTConfig:
     samples: int = option("validation prompts whose answers are shown after each epoch", 0, least=0)
     max_tokens: int = option("the longest answer that is shown or scored, in tokens", 64, least=1)
     seed: int = option("of the order, of dropout and of a new adapter", 0, least=0, most=MAX_SEED)
+    tensorboard: bool = option(TENSORBOARD_HELP, False, beside=True)
 
 
 @dataclass(frozen=True)
@@ -146,6 +153,7 @@ class RewardConfig:
     packing: bool = option("compute a prompt once for all its answers", True)
     gradient_checkpointing: bool = option(CHECKPOINTING_HELP, False)
     seed: int = option("of the order and of the new head", 0, least=0, most=MAX_SEED)
+    tensorboard: bool = option(TENSORBOARD_HELP, False, beside=True)
 
 
 @dataclass(frozen=True)
@@ -198,6 +206,7 @@ class PPOConfig:
     )
     clip: float = option("the largest gradient norm", 1.0, above=0)
     seed: int = option("of the prompts' order and of every sample", 0, least=0, most=MAX_SEED)
+    tensorboard: bool = option(TENSORBOARD_HELP, False, beside=True)
 
 
 @dataclass(frozen=True)
@@ -219,6 +228,7 @@ class DPOConfig:
     weight_decay: float = option("decoupled, on matrices only", 0.0, least=0)
     clip: float = option("the largest gradient norm", 1.0, above=0)
     seed: int = option("of the order", 0, least=0, most=MAX_SEED)
+    tensorboard: bool = option(TENSORBOARD_HELP, False, beside=True)
 
 
 @dataclass(frozen=True)
@@ -250,6 +260,7 @@ class GRPOConfig:
     lora_alpha: int = option("scale of the adapter's change, divided by its rank (Hu et al.)", 16, least=1)
     clip: float = option("the largest gradient norm", 1.0, above=0)
     seed: int = option("of the prompts' order and of every sample", 0, least=0, most=MAX_SEED)
+    tensorboard: bool = option(TENSORBOARD_HELP, False, beside=True)
 
 
 @dataclass(frozen=True)
@@ -259,9 +270,14 @@ class RoundsConfig:
     policy: str = option("the SFT model that every round's models start from, by name")
     prompts: str = option("file: JSONL of prompts; answers in it are ignored")
     folder: str = option("where the rounds' answers and rankings are kept; the same folder goes on")
+    validation: str | None = option(
+        "file: prompts on which a round's policy is compared with the last recommended one; none compares on those it learned from",
+        None,
+    )
     rounds: int = option("how often the answers are ranked and the models made", 2, least=1)
     judge: str | None = option(
-        "a chat model or a reward model that ranks; none waits for a person's ranks (chaintune data label)", None
+        "a chat model or a reward model that ranks and compares; none waits for a person's ranks (chaintune data label)",
+        None,
     )
     answers: int = option("answers to a prompt that are ranked (InstructGPT: 4 to 9)", 4, least=2, most=9)
     suffix: str = option("part of the new models' names", "loop")
@@ -278,3 +294,4 @@ class RoundsConfig:
     ptx_coefficient: float = option("weight of the mixed-in loss", 27.8, least=0)
     max_tokens: int = option("longest answer, in tokens", 40, least=1)
     seed: int = option("of everything", 0, least=0, most=MAX_SEED)
+    tensorboard: bool = option(TENSORBOARD_HELP, False, beside=True)

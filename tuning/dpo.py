@@ -15,7 +15,7 @@ import torch
 
 from chains.errors import UsageError
 from chains.models import registry
-from tuning import base, encode, formats, loop, losses
+from tuning import base, devices, encode, formats, loop, losses
 from tuning.configs import DPOConfig as Config
 from tuning.configs import check
 from tuning.forward import chosen_logits, chosen_tokens, spread
@@ -34,6 +34,11 @@ class Ranked:
     answers: list[encode.Example]
     ranks: torch.Tensor
     reference: torch.Tensor
+
+    @property
+    def pairs(self) -> int:
+        """Return how many pairs are not tied."""
+        return int((self.ranks[:, None] < self.ranks).sum())
 
 
 def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
@@ -56,13 +61,12 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
     batches = list(encode.epochs(lengths, config.batch_size, config.seed, steps))
 
     def step(i: int) -> loop.Metrics:
-        loss, metrics = preference_loss(model, [train_set[place] for place in batches[i]], config.beta)
-        loss.backward()
+        metrics = learn(model, [train_set[place] for place in batches[i]], config.beta)
         rate = cosine(i, steps, config.learning_rate, config.warmup, config.final_rate)
         return {**metrics, "gradient_norm": optimizer.update(rate), "learning_rate": rate}
 
     state = loop.State({"model": model}, {"model": optimizer})
-    history = loop.run("dpo", steps, step, state, run.folder, config.seed, report)
+    history = loop.run("dpo", steps, step, state, run.folder, config.seed, report, tensorboard=config.tensorboard)
     facts = {f"held_out_{name}": value for name, value in measured(model, valid_set, config.beta).items()}
     return base.publish(run, name, model, start.tokenizer, history, **facts)
 
@@ -101,6 +105,19 @@ def answer_logps(model: torch.nn.Module, answers: Sequence[encode.Example]) -> t
     ids, learned = encode.pad([a.ids for a in answers]), encode.pad([a.learned for a in answers])  # (B, T)
     logps = losses.token_logps(chosen_logits(model, ids, learned), chosen_tokens(ids, learned))  # (N,)
     return spread(logps, learned).sum(dim=1)
+
+
+def learn(model: torch.nn.Module, batch: Sequence[Ranked], beta: float) -> loop.Metrics:
+    """Leave the gradients of the batch's loss on the weights and return its numbers; of several processes each has its own prompts' share."""
+    counting = [row for row in batch if row.pairs] or list(batch[:1])
+    own, found = devices.part(counting), [0.0, 0.0, 0.0]
+    if own:
+        prompts = len(own) / len(counting)
+        pairs = sum(row.pairs for row in own) / max(1, sum(row.pairs for row in counting))
+        loss, metrics = preference_loss(model, own, beta)
+        (loss * prompts).backward()
+        found = [metrics["loss"] * prompts, metrics["pair_accuracy"] * pairs, metrics["margin"] * pairs]
+    return dict(zip(("loss", "pair_accuracy", "margin"), devices.total(found), strict=True))
 
 
 def preference_loss(model: torch.nn.Module, batch: Sequence[Ranked], beta: float) -> tuple[torch.Tensor, loop.Metrics]:

@@ -46,10 +46,13 @@ def train(config: Config, report: loop.Report = loop.silent, rewards: Sequence[R
     name = registry.new_name(config.policy, config.suffix)
     training = made(config, rewards)
     state = loop.State({"policy": training.policy}, {"policy": training.optimizer})
-    history = loop.run("grpo", config.iterations, training.step, state, run.folder, config.seed, report)
+    history = loop.run(
+        "grpo", config.iterations, training.step, state, run.folder, config.seed, report, tensorboard=config.tensorboard
+    )
     words = training.engine.tokenizer
     best = adapter.merged(training.policy)
-    return base.publish(run, name, best, words, history, seconds=training.clock.seconds)
+    facts = {"rewards": [getattr(each, "__qualname__", type(each).__qualname__) for each in rewards]} if rewards else {}
+    return base.publish(run, name, best, words, history, seconds=training.clock.seconds, **facts)
 
 
 @dataclass

@@ -24,6 +24,7 @@ from safetensors.torch import load_file, load_model, save_file, save_model
 
 from chains.errors import ModelError, UsageError
 from chains.home import publish_folder
+from tuning import devices, events
 from tuning.optimizer import Optimizer
 
 Metrics = dict[str, float]
@@ -70,28 +71,42 @@ def run(
     checkpoint_s: float | None = None,
     finished: Callable[[], bool] = lambda: False,
     rows: Callable[[int], str] | None = None,
+    tensorboard: bool = False,
 ) -> list[Metrics]:
     """Do steps 0 … steps-1, or fewer once `finished`, from the newest checkpoint in `folder` where there is one, and return every step's metrics.
 
-    `step` reads and changes `state`; `rows` names what a step read. Raises ModelError, the last checkpoint kept, where a metric is not
-    finite, and UsageError where another process is at the same run. An interruption (Ctrl-C) saves a checkpoint and is passed on.
+    `step` reads and changes `state`; `rows` names what a step read; `tensorboard` writes the metrics beside the checkpoints for it to show.
+    Raises ModelError, the last checkpoint kept, where a metric is not finite, and UsageError where another process is at the same run.
+    An interruption (Ctrl-C) saves a checkpoint and is passed on.
     """
     every_s = CHECKPOINT_S if checkpoint_s is None else checkpoint_s
-    with alone(folder), torch.random.fork_rng(devices=[]), _Interruption() as interruption:
+    with (
+        alone(folder),
+        torch.random.fork_rng(devices=[]),
+        _Interruption() as interruption,
+        events.writing(folder, tensorboard and devices.leads()) as write,
+    ):
         torch.manual_seed(seed)
         history = restore(state, folder)
+        devices.same_history(len(history))
+        for i, metrics in enumerate(history):
+            write(i + 1, metrics)
         saved_at = time.monotonic()
         for i in range(len(history), steps):
             if finished():
                 break
+            devices.reseed(seed, i)
             metrics = step(i)
             _check(stage, i, metrics, folder, rows)
             history.append(metrics)
-            report(Progress(stage, i + 1, steps, metrics))
-            if interruption.asked or (time.monotonic() - saved_at > every_s and i + 1 < steps):
+            write(i + 1, metrics)
+            if devices.leads():
+                report(Progress(stage, i + 1, steps, metrics))
+            (asked,) = devices.total([interruption.asked])
+            if asked or (time.monotonic() - saved_at > every_s and i + 1 < steps):
                 save(state, history, folder)
                 saved_at = time.monotonic()
-            if interruption.asked:
+            if asked:
                 raise KeyboardInterrupt
     return history
 
@@ -118,7 +133,9 @@ class _Interruption:
 
 
 def save(state: State, history: list[Metrics], folder: Path) -> None:
-    """Write a checkpoint of everything after `len(history)` steps, and remove all but the last two."""
+    """Write a checkpoint of everything after `len(history)` steps, and remove all but the last two; the first process alone does."""
+    if not devices.leads():
+        return
     with publish_folder(folder / f"step-{len(history):08d}") as work:
         for name, module in state.modules.items():
             save_model(module, str(work / f"weights.{name}.safetensors"))
@@ -131,7 +148,9 @@ def save(state: State, history: list[Metrics], folder: Path) -> None:
 
 
 def keep_best(state: State, folder: Path) -> None:
-    """Keep the weights of this moment in `folder`/best, in place of those kept before."""
+    """Keep the weights of this moment in `folder`/best, in place of those kept before; the first process alone does."""
+    if not devices.leads():
+        return
     with publish_folder(folder / "best") as work:
         for name, module in state.modules.items():
             save_model(module, str(work / f"weights.{name}.safetensors"))
@@ -139,6 +158,7 @@ def keep_best(state: State, folder: Path) -> None:
 
 def take_best(state: State, folder: Path) -> None:
     """Put the weights that `keep_best` kept back into `state`."""
+    devices.wait()
     for name, module in state.modules.items():
         load_model(module, str(folder / "best" / f"weights.{name}.safetensors"))
 
@@ -173,6 +193,9 @@ def _checkpoints(folder: Path) -> list[Path]:
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Have the checkpoints in `folder` to oneself while the block runs. Raises UsageError where another process has them."""
+    if not devices.leads():  # the first process has them for all
+        yield
+        return
     lock = folder.with_name(f".{folder.name}.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:

@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from tuning import devices
+
 
 class Optimizer:
     """AdamW (arXiv 1711.05101) over the trainable parameters of `modules`."""
@@ -30,7 +32,8 @@ class Optimizer:
         self.clip = clip
 
     def update(self, rate: float) -> float:
-        """Apply the gradients that lie on the parameters at learning rate `rate`, clear them, and return their norm before clipping."""
+        """Apply the gradients that lie on the parameters, of all processes together, at learning rate `rate`, clear them, and return their norm before clipping."""
+        devices.add_gradients(self.parameters)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
         for group in self._adam.param_groups:
             group["lr"] = rate

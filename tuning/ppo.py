@@ -42,7 +42,14 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
     training = Training(config, made, prompts, _mix(config, start))
     state = loop.State(made.modules, made.optimizers, {"beta": config.kl_coefficient})
     history = loop.run(
-        "ppo", config.iterations, lambda i: training.step(i, state), state, run.folder, config.seed, report
+        "ppo",
+        config.iterations,
+        lambda i: training.step(i, state),
+        state,
+        run.folder,
+        config.seed,
+        report,
+        tensorboard=config.tensorboard,
     )
     best = adapter.merged(made.policy if made.average is None else made.average)
     return base.publish(run, name, best, start.tokenizer, history, seconds=training.clock.seconds)

@@ -12,7 +12,7 @@ import torch
 
 from chains.errors import UsageError
 from chains.models import linear, registry
-from tuning import base, loop, losses, tokenizer
+from tuning import base, devices, loop, losses, tokenizer
 from tuning.configs import PretrainConfig as Config
 from tuning.configs import check
 from tuning.optimizer import Optimizer, cosine
@@ -41,14 +41,15 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
 
     def step(i: int) -> loop.Metrics:
         ids = windows(stream, config.batch_size, config.sequence, config.seed * 1_000_003 + i)
-        loss = next_token_loss(model, ids)
-        loss.backward()
+        loss = learn(model, ids)
         rate = cosine(i, config.steps, config.learning_rate, config.warmup, 0.1)
-        return {"loss": loss.item(), "gradient_norm": optimizer.update(rate), "learning_rate": rate}
+        return {"loss": loss, "gradient_norm": optimizer.update(rate), "learning_rate": rate}
 
     model.train()
     state = loop.State({"model": model}, {"model": optimizer})
-    history = loop.run("pretrain", config.steps, step, state, run.folder, config.seed, report)
+    history = loop.run(
+        "pretrain", config.steps, step, state, run.folder, config.seed, report, tensorboard=config.tensorboard
+    )
     return base.publish(run, config.name, model, words, history, tokens=len(stream))
 
 
@@ -78,6 +79,16 @@ def next_token_loss(model: Any, ids: torch.Tensor) -> torch.Tensor:
     """Return the mean loss in nats a token of predicting each next token of `ids` (B, T+1)."""
     logits = model(input_ids=ids[:, :-1], use_cache=False).logits  # (B, T, V)
     return losses.token_loss(logits.flatten(0, 1), ids[:, 1:].flatten())
+
+
+def learn(model: Any, ids: torch.Tensor) -> float:
+    """Leave the gradients of the windows' mean loss on the weights and return it; of several processes each has its own windows' share."""
+    own, whole = devices.part(ids), 0.0
+    if len(own):
+        loss = next_token_loss(model, own) * (len(own) / len(ids))
+        loss.backward()
+        whole = loss.item()
+    return devices.total([whole])[0]
 
 
 def new_model(config: Config, words: Any) -> Any:

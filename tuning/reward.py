@@ -18,7 +18,7 @@ import torch
 from chains.errors import UsageError
 from chains.models import registry
 from chains.models.scorer import Scorer, read_scores, through_end
-from tuning import agreement, base, encode, formats, loop, losses, packing
+from tuning import agreement, base, devices, encode, formats, loop, losses, packing
 from tuning.compute import Compute
 from tuning.configs import RewardConfig as Config
 from tuning.configs import check
@@ -86,7 +86,9 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
     def named(i: int) -> str:
         return ", ".join(formats.place(config.data, place) for place in batches[i])
 
-    history = loop.run("reward", steps, step, state, run.folder, config.seed, report, rows=named)
+    history = loop.run(
+        "reward", steps, step, state, run.folder, config.seed, report, rows=named, tensorboard=config.tensorboard
+    )
     scorer = Scorer(model, start.tokenizer)
     shift = demonstration_mean(scorer, shown or [best(row) for row in rows])
     facts: dict[str, Any] = {"kind": "reward", "shift": shift}
@@ -137,9 +139,11 @@ def learn(compute: Compute, batch: list[Ranked]) -> tuple[float, float]:
     """Leave the gradients of the batch's ranking loss on the weights; return it and the share of the pairs in the right order.
 
     Prompts are computed some at a time, so that memory does not grow with the batch: each prompt's mean over its pairs stands for itself.
+    Of several processes each has the gradients of its own prompts.
     """
     counting = [element for element in batch if len(set(element.ranks)) > 1] or batch[:1]
-    parts = _parts(counting) if compute.packed else [counting]
+    own = devices.part(counting)
+    parts = _parts(own) if compute.packed or not own else [own]
     loss, accuracy = 0.0, 0.0
     pairs = sum(element.pairs for element in counting)
     with compute.working() as model:
@@ -149,6 +153,7 @@ def learn(compute: Compute, batch: list[Ranked]) -> tuple[float, float]:
             part_loss = part_loss * (len(part) / len(counting))
             part_loss.backward()
             loss, accuracy = loss + part_loss.item(), accuracy + right * sum(e.pairs for e in part) / max(1, pairs)
+    loss, accuracy = devices.total([loss, accuracy])
     return loss, accuracy
 
 

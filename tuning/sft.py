@@ -13,7 +13,7 @@ import torch
 
 from chains.errors import UsageError
 from chains.models import registry
-from tuning import base, demonstrations, encode, frozen, loop, losses, packing
+from tuning import base, demonstrations, devices, encode, frozen, loop, losses, packing
 from tuning.compute import Compute
 from tuning.configs import SFTConfig as Config
 from tuning.configs import check
@@ -78,8 +78,22 @@ def train(
 
     model.train()
     began = time.monotonic()
-    history = loop.run("sft", steps, step, state, run.folder, config.seed, tell, finished=watch.finished, rows=named)
-    rates.record("sft", seen, time.monotonic() - began)  # by which `data check` says how long a training will take here
+    history = loop.run(
+        "sft",
+        steps,
+        step,
+        state,
+        run.folder,
+        config.seed,
+        tell,
+        finished=watch.finished,
+        rows=named,
+        tensorboard=config.tensorboard,
+    )
+    if devices.leads():
+        rates.record(
+            "sft", seen, time.monotonic() - began
+        )  # by which `data check` says how long a training will take here
     facts = watch.published()
     return base.publish(run, name, frozen.whole(model, config), start.tokenizer, history, **facts)
 
@@ -120,16 +134,20 @@ def _check_together(config: Config) -> None:
 
 
 def learn(compute: Compute, batch: Sequence[encode.Example], parts: int = 1) -> float:
-    """Leave the gradients of the batch's loss on the weights and return it: the mean over all its learned tokens, in however many parts."""
-    size, total = math.ceil(len(batch) / parts), _learned(batch)
+    """Leave the gradients of the batch's loss on the weights and return it: the mean over all its learned tokens, in however many parts.
+
+    Of several processes each has the gradients of its own rows' share.
+    """
+    own, total = devices.part(list(batch)), _learned(batch)
+    size = max(1, math.ceil(len(own) / parts))
     whole = 0.0
     with compute.working() as model:
-        for first in range(0, len(batch), size):
-            part = batch[first : first + size]
+        for first in range(0, len(own), size):
+            part = own[first : first + size]
             loss = (packed_loss if compute.packed else demonstration_loss)(model, part) * (_learned(part) / total)
             loss.backward()
             whole += loss.item()
-    return whole
+    return devices.total([whole])[0]
 
 
 def _learned(batch: Sequence[encode.Example]) -> int:

@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without Korean shows '?' instead of ending the command
-    with show.results_only() if as_json else nullcontext():
+    follows = follower()
+    with show.unheard() if follows else nullcontext(), show.results_only() if as_json else nullcontext():
         try:
             return _run(arguments)
         except BaseException as error:
@@ -45,7 +46,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             if debug and failed.code not in ("help", "closed"):
                 raise
             _tell(failed, as_json)
+            if follows and failed.exit_code == 1:  # what is its own; a wrong call is the first process's to tell
+                print(f"process {follows}: {failed.message}", file=sys.__stderr__)
             return failed.exit_code
+
+
+def follower() -> str:
+    """Return this process's number where a launcher started it beside a first one, which does the talking; '' otherwise."""
+    rank = os.environ.get("RANK", "0") if int(os.environ.get("WORLD_SIZE", "1")) > 1 else "0"
+    return "" if rank == "0" else rank
 
 
 def _run(arguments: list[str]) -> int:

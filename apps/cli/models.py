@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from apps.cli import flags, show
+from apps.cli import flags, reproduce, show
 from chains.errors import UsageError
 from chains.models import registry
 
@@ -88,6 +88,9 @@ def remove_model(
         raise UsageError(f"{name!r} was not removed; add --yes to remove it without being asked")
     registry.remove(name)
     show.as_json({"removed": name}) if json else show.say(f"removed {name}")
+
+
+app.command("reproduce")(reproduce.reproduce)
 
 
 def _confirmed(question: str) -> bool:

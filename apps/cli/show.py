@@ -1,9 +1,10 @@
 """What reaches the terminal: results on stdout, progress on stderr, and under `--json` one JSON value on stdout and nothing else."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
 _CONTROL = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
@@ -23,6 +24,13 @@ def results_only() -> Iterator[None]:
             yield
     finally:
         _results = None
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """While entered, nothing that is printed is seen: another process of the same training says it."""
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
 
 
 def as_json(value: Any) -> None:

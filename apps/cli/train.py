@@ -1,11 +1,12 @@
 """`chaintune pretrain` and `chaintune tune sft|rm|ppo|dpo|grpo|loop`: each stage's options are the fields of its configuration."""
 
 import importlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import typer
 
-from apps.cli import config_options, show
+from apps.cli import config_options, show, win
 from apps.text import language, text
 from tuning import presets
 from tuning.configs import (
@@ -19,6 +20,7 @@ from tuning.configs import (
     check,
 )
 
+T = TypeVar("T")
 tune = typer.Typer(
     no_args_is_help=True,
     help="Tune a model: demonstrations (sft), a reward model (rm), reinforcement learning (ppo, grpo), or rankings alone (dpo).",
@@ -99,24 +101,37 @@ def _add(app: typer.Typer, name: str, stage: str, config: type, help: str, examp
 def _train(stage: str, config: Any, as_json: bool) -> None:
     check(config)  # before torch loads
     module = importlib.import_module(f"tuning.{stage}")
+    more = {"told": _verdict} if stage == "rounds" else {}
+    entry = shown(stage, lambda report: module.train(config, report=report, **more))
+    if as_json:
+        show.as_json({"name": entry.name, "path": str(entry.path), "meta": entry.meta})
+        return
+    show.say(entry.name)
+    show.say(_numbers(entry.meta.get("metrics", {})))
+
+
+def _verdict(verdict: Any) -> None:
+    words = language()
+    show.note(text("tune_round", words, round=verdict.round))
+    for line in win.said(verdict.win, verdict.policy, verdict.against, words):
+        show.note(line)
+
+
+def shown(label: str, work: Callable[[Callable[[Any], None]], T]) -> T:
+    """Return what `work(report)` does, its training's progress and sample answers shown; an interruption says how to go on."""
     words = language()
     try:
-        with show.progress(stage) as advance:
+        with show.progress(label) as advance:
 
             def report(at: Any) -> None:
                 advance(at.step, at.steps, _numbers(at.metrics))
                 for question, answer in at.samples:
                     show.note(text("tune_sample", words, step=at.step, question=question, answer=answer))
 
-            entry = module.train(config, report=report)
+            return work(report)
     except KeyboardInterrupt:
         show.note(text("tune_stopped", words))
         raise
-    if as_json:
-        show.as_json({"name": entry.name, "path": str(entry.path), "meta": entry.meta})
-        return
-    show.say(entry.name)
-    show.say(_numbers(entry.meta.get("metrics", {})))
 
 
 def _numbers(metrics: dict[str, Any]) -> str:

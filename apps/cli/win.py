@@ -98,8 +98,18 @@ def _write(rows: list[dict[str, Any]], out: Path, words: str, json: bool) -> Non
 
 
 def _say(found: "Win", a: str, b: str, words: str, json: bool) -> None:
-    facts = {"a": a, "b": b, "compared": found.compared, **asdict(found)}
     if json:
-        return show.as_json(facts)
-    show.say(WORDS[words]["rate"].format(**facts))
-    show.say(WORDS[words]["better" if found.recommended else "same"].format(**facts))
+        return show.as_json(_facts(found, a, b))
+    for line in said(found, a, b, words):
+        show.say(line)
+
+
+def said(found: "Win", a: str, b: str, words: str) -> list[str]:
+    """Return how A did against B, and whether A is recommended, in words."""
+    return [
+        WORDS[words][key].format(**_facts(found, a, b)) for key in ("rate", "better" if found.recommended else "same")
+    ]
+
+
+def _facts(found: "Win", a: str, b: str) -> dict[str, Any]:
+    return {"a": a, "b": b, "compared": found.compared, **asdict(found)}

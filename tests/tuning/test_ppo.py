@@ -394,15 +394,31 @@ class SaysGood:
         return [float(tiny.words().decode(ids).endswith("good<|end|>")) for ids in rows]
 
 
-def test_a_rule_whose_optimum_is_known_is_reached(config):
+def scores_by_the_rule(config, rank):
+    """Return the mean scores of thirty rounds in which `good` is the right answer."""
     wanted = dataclasses.replace(
-        config, batch_size=24, minibatch_size=12, epochs=2, kl_coefficient=0.01, learning_rate=3e-3, watch_every=0
-    )
+        config, batch_size=24, minibatch_size=12, epochs=2, kl_coefficient=0.01, learning_rate=3e-3, watch_every=0,
+        lora_rank=rank,
+    )  # fmt: skip
     start, judge = base.load(config.policy), base.load(config.reward_model, kind="reward")
     models = dataclasses.replace(actors.made(start, judge, wanted), scorer=SaysGood())
     prompts = [encode.render(start.tokenizer, [{"role": "user", "content": q}], prompt=True) for q in QUESTIONS]
     training = ppo.Training(wanted, models, prompts, None)
     state = loop.State(models.modules, models.optimizers, {"beta": wanted.kl_coefficient})
-    scores = [training.step(i, state)["score"] for i in range(30)]
+    return [training.step(i, state)["score"] for i in range(30)]
+
+
+def test_a_rule_whose_optimum_is_known_is_reached(config):
+    scores = scores_by_the_rule(config, rank=0)
+    assert scores[0] < 0.5
+    assert sum(scores[-8:]) / 8 > 0.85  # 1 is the most there is; 24 samples a round
+
+
+def test_an_adapter_reaches_the_optimum_too(config, tmp_path):
+    """On a base that is sure of what it says: see GRPO's test of the same name."""
+    tiny.starter("sure", spread=0.2)
+    data = tiny.write(tmp_path / "shown.jsonl", [tiny.chat(q, a) for q in QUESTIONS for a in ANSWERS])
+    policy = sft.train(sft.Config("sure", data, epochs=12, batch_size=8, learning_rate=1e-2, dropout=0.0)).name
+    scores = scores_by_the_rule(dataclasses.replace(config, policy=policy), rank=4)
     assert scores[0] < 0.5
     assert sum(scores[-8:]) / 8 > 0.85  # 1 is the most there is; 24 samples a round
