@@ -68,12 +68,12 @@ async def embeddings(body: EmbeddingRequest, request: Request) -> Any:
 
 
 def _embedded(source: str | None, texts: list[str]) -> tuple[list[list[float]], int]:
-    model = _model(source)
+    model = embedder(source)
     return model.embed_documents(texts), model.count_tokens(texts)
 
 
 @lru_cache(maxsize=2)
-def _model(source: str | None) -> "LocalEmbeddings":
+def embedder(source: str | None) -> "LocalEmbeddings":
     from chains.models.embeddings import LocalEmbeddings
 
     return LocalEmbeddings(source)

@@ -12,7 +12,6 @@ from apps.server.pages import page
 from apps.server.state import owner_of, state_of
 
 router = APIRouter()
-EXPIRES = (3600, 2592000)
 
 
 @router.post("/v1/files")
@@ -26,10 +25,10 @@ async def upload_file(
     """Keep a file; one for fine-tuning is JSONL."""
     if purpose not in files.PURPOSES:
         raise ApiError(400, f"purpose {purpose!r} is unknown; use {', '.join(files.PURPOSES)}", param="purpose")
-    if anchor not in (None, "created_at") or not (seconds is None or EXPIRES[0] <= seconds <= EXPIRES[1]):
+    if anchor not in (None, "created_at") or not (seconds is None or files.EXPIRES[0] <= seconds <= files.EXPIRES[1]):
         raise ApiError(
             400,
-            f"expires_after takes anchor created_at and {EXPIRES[0]} to {EXPIRES[1]} seconds",
+            f"expires_after takes anchor created_at and {files.EXPIRES[0]} to {files.EXPIRES[1]} seconds",
             param="expires_after",
         )
     given = (owner_of(request), file.filename or "file", purpose, file.file, seconds)

@@ -1,87 +1,39 @@
 """/v1/fine_tuning/jobs."""
 
 import asyncio
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from pydantic import Field, StringConstraints
 
 from apps.server import files, queue
-from apps.server.chat_request import Body
 from apps.server.database import Database
 from apps.server.errors import ApiError
+from apps.server.grader_routes import check_grader
+from apps.server.job_request import JobRequest
 from apps.server.ownership import check_model
 from apps.server.pages import page
 from apps.server.state import owner_of, state_of
 from apps.server.warm import served
 
 router = APIRouter()
-Auto = Literal["auto"]
-
-
-class Hyperparameters(Body):
-    """How to train; 'auto' is decided from the data."""
-
-    n_epochs: Auto | Annotated[int, Field(ge=1, le=50)] = "auto"
-    batch_size: Auto | Annotated[int, Field(ge=1, le=256)] = "auto"
-    learning_rate_multiplier: Auto | Annotated[float, Field(gt=0, le=1000)] = "auto"
-
-
-class Supervised(Body):
-    """The supervised method's own part."""
-
-    hyperparameters: Hyperparameters = Hyperparameters()
-
-
-class Method(Body):
-    """How the model learns."""
-
-    type: Literal["supervised", "dpo", "reinforcement"]
-    supervised: Supervised | None = None
-    dpo: dict[str, Any] | None = None
-    reinforcement: dict[str, Any] | None = None
-
-
-class JobRequest(Body):
-    """The body of a new job."""
-
-    model: str
-    training_file: str
-    validation_file: str | None = None
-    suffix: Annotated[str, StringConstraints(max_length=64)] | None = None
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
-    method: Method | None = None
-    hyperparameters: Hyperparameters | None = None
-    integrations: Annotated[list[Any], Field(max_length=0)] | None = None
-    metadata: dict[
-        Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]
-    ] | None = Field(None, max_length=16)  # fmt: skip
-
-    @property
-    def chosen(self) -> Hyperparameters:
-        """The method's hyperparameters, else those at the top, where older clients put them."""
-        if self.method and self.method.supervised:
-            return self.method.supervised.hyperparameters
-        return self.hyperparameters or Hyperparameters()
 
 
 @router.post("/v1/fine_tuning/jobs")
 async def create_job(body: JobRequest, request: Request) -> Any:
     """Put a job into the queue."""
     state, owner = state_of(request), owner_of(request)
-    if body.method and body.method.type != "supervised":
-        raise ApiError(
-            400, f"method {body.method.type!r} is not there; use 'supervised'", "unsupported_method", "method"
-        )
+    if body.grader:
+        check_grader(request, body.grader)
     check_model(request, body.model)
     _, kind = served(body.model, state.settings)
     if kind != "chat":
         raise ApiError(400, f"{body.model!r} is a reward model; fine-tune a chat model", "invalid_model", "model")
     for param in ("training_file", "validation_file"):
         _check_file(request, getattr(body, param), param)
+    method = queue.Method(body.kind, body.chosen, body.grader.model_dump(exclude_unset=True) if body.grader else None)
     row = await asyncio.to_thread(
         queue.create, state.db, owner, body.model, body.training_file, body.validation_file, body.suffix or "",
-        body.seed, body.chosen.model_dump(), body.metadata,
+        body.seed, method, body.metadata,
     )  # fmt: skip
     return queue.as_json(row)
 

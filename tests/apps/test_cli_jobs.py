@@ -11,7 +11,7 @@ from apps.server.database import Database
 
 @pytest.fixture
 def job(home):
-    return queue.create(Database(), "", "starter", "file-1", None, "x", 1, {}, None)["id"]
+    return queue.create(Database(), "", "starter", "file-1", None, "x", 1, queue.Method("supervised", {}), None)["id"]
 
 
 def status(job):

@@ -20,7 +20,10 @@ def test_the_pages_python_runs(block, server_home, tmp_path, monkeypatch, capsys
     tiny.write(tmp_path / "train.jsonl", [tiny.chat(f"What is {n}?", f"It is {n}.") for n in range(12)])
     with live.serving(jobs=True) as (url, _):
         exec(block.replace("http://localhost:8000", url), {})
-    assert capsys.readouterr().out.startswith("The job has successfully completed\n")
+    out = capsys.readouterr().out
+    assert (
+        out.startswith("The job has successfully completed\n") or out == "0.9\n"
+    )  # 0.8 + 0.2 x 2 / (1 + 3): seven tokens
 
 
 def test_the_pages_commands_are_there(capsys):
