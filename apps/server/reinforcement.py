@@ -10,32 +10,47 @@ from pydantic import TypeAdapter
 from apps.server import methods
 from apps.server.database import Database, Row
 from apps.server.graders import grade, shapes
+from chains.errors import ModelError
 
 PYTHON_GRADERS = "CHAINTUNE_PYTHON_GRADERS"
 """Set to 1 for a worker whose server was started to run programs."""
 
 
 class Judge:
-    """A grader as a reward function: (row, answer) -> reward; what it could not grade is 0 and counted."""
+    """A grader as a reward function: (row, answer) -> reward; what it could not grade is 0 and counted.
+
+    An answer that is no JSON where JSON is wanted is worth 0, and no failure of the grader's.
+    """
 
     def __init__(self, grader: dict[str, Any], means: grade.Means) -> None:
         self._grader: Any = TypeAdapter(shapes.Grader).validate_python(grader)
         self._means = means
         self._asked = self._failed = 0
+        self._why = ""
         self.__qualname__ = hashlib.sha256(json.dumps(grader, sort_keys=True).encode()).hexdigest()
 
     def __call__(self, row: Row, answer: str) -> float:
         """Return the reward of `answer` to the prompt of `row`."""
         found = grade.grade(self._grader, answer, row, self._means)
         self._asked += 1
-        self._failed += bool(found.errors)
+        if words := [str(said) for flag, said in found.errors.items() if _is_failure(flag)]:
+            self._failed += 1
+            self._why = words[-1]
         return found.reward
 
     def failures(self) -> float:
-        """Return the share of answers since the last call that could not be graded."""
+        """Return the share of answers since the last call that could not be graded. Raises ModelError where it is all of them."""
+        if self._asked and self._failed == self._asked:
+            raise ModelError(
+                f"the grader could grade none of {self._asked} answers: {self._why}; mend it, and try it with graders/run"
+            )
         share = self._failed / max(1, self._asked)
         self._asked = self._failed = 0
         return share
+
+
+def _is_failure(flag: str) -> bool:
+    return flag.endswith("_details") and not flag.startswith("sample_parse")
 
 
 def judge_of(job: Row) -> Judge:

@@ -7,7 +7,7 @@ import openai
 import pytest
 from safetensors.numpy import load_file
 
-from apps.server import files, methods, queue, worker
+from apps.server import files, methods, queue, reinforcement, worker
 from apps.server.database import Database
 from chains.models import registry
 from tests import tiny
@@ -135,6 +135,17 @@ def test_a_reinforcement_job_learns_what_its_grader_rewards(db):
     assert sum(rewards[-3:]) > sum(rewards[:3]) + 0.5, rewards
     assert [event["step"] for event in events if "valid_reward_mean" in event] == [5, 10]
     assert {event["grader_errors"] for event in events} == {0.0}
+
+
+def test_a_grader_that_can_grade_nothing_fails_the_job_and_half_an_answer_does_not(db, monkeypatch):
+    monkeypatch.setenv(reinforcement.PYTHON_GRADERS, "1")
+    numbers = {**reinforce().hyperparameters, "n_epochs": 1, "batch_size": 2, "compute_multiplier": 0.25}
+    broken = {"type": "python", "name": "p", "source": "def grade(sample, item): return item['none']"}
+    row = done(db, create(db, queue.Method("reinforcement", numbers, broken), PROMPTS), "failed")
+    said = json.loads(row["error"])["message"]
+    assert "could grade none of 4 answers: KeyError: 'none'" in said and "step" not in said
+    no_json = {**CHECK, "input": "{{sample.output_json.a}}"}
+    done(db, create(db, queue.Method("reinforcement", numbers, no_json), PROMPTS))
 
 
 def test_auto_is_decided_from_the_data(db):
