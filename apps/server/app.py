@@ -42,7 +42,12 @@ from apps.server.webhooks import routes as webhook_routes
 
 def create(settings: Settings) -> FastAPI:
     """Return the application; it loads no model before one is asked for."""
-    app = FastAPI(title="chaintune", description="OpenAI's API over the models of this machine.", lifespan=_lifespan)
+    app = FastAPI(
+        title="chaintune",
+        description="OpenAI's API over the models of this machine.",
+        lifespan=_lifespan,
+        responses=errors.RESPONSES,
+    )
     gate = Gate(settings.max_batch + settings.max_waiting)
     db = Database()
     app.state.server = State(settings, Warm(settings), gate, db)

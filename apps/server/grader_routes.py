@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from apps.server import promised
 from apps.server.chat_request import Body, Text
 from apps.server.errors import ApiError
 from apps.server.gate import while_here
@@ -39,7 +40,7 @@ async def validate_grader(body: ValidateRequest, request: Request) -> Any:
     return {"grader": body.grader.model_dump(exclude_unset=True)}
 
 
-@router.post("/v1/fine_tuning/alpha/graders/run")
+@router.post("/v1/fine_tuning/alpha/graders/run", responses=promised.answers(promised.Graded))
 async def run_grader(body: RunRequest, request: Request) -> Any:
     """Return the reward of one answer."""
     check_grader(request, body.grader)

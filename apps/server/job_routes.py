@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
-from apps.server import files, queue
+from apps.server import files, promised, queue
 from apps.server.database import Database
 from apps.server.errors import ApiError
 from apps.server.grader_routes import check_grader
@@ -18,7 +18,7 @@ from apps.server.warm import served
 router = APIRouter()
 
 
-@router.post("/v1/fine_tuning/jobs")
+@router.post("/v1/fine_tuning/jobs", responses=promised.answers(promised.Job))
 async def create_job(body: JobRequest, request: Request) -> Any:
     """Put a job into the queue."""
     state, owner = state_of(request), owner_of(request)
@@ -51,7 +51,7 @@ def _check_file(request: Request, file_id: str | None, param: str) -> None:
         )
 
 
-@router.get("/v1/fine_tuning/jobs")
+@router.get("/v1/fine_tuning/jobs", responses=promised.answers(promised.Page))
 async def list_jobs(request: Request, after: str | None = None, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Any:
     """List the jobs, newest first; `metadata[key]=value` keeps those that carry it, `metadata=null` those without any."""
     rows = [queue.as_json(row) for row in queue.listed(state_of(request).db, owner_of(request))]
@@ -63,25 +63,25 @@ async def list_jobs(request: Request, after: str | None = None, limit: Annotated
     return page(rows, after, limit, lambda row: row)
 
 
-@router.get("/v1/fine_tuning/jobs/{job_id}")
+@router.get("/v1/fine_tuning/jobs/{job_id}", responses=promised.answers(promised.Job))
 async def retrieve_job(job_id: str, request: Request) -> Any:
     """Show one job."""
     return queue.as_json(queue.owned(state_of(request).db, owner_of(request), job_id))
 
 
-@router.post("/v1/fine_tuning/jobs/{job_id}/cancel")
+@router.post("/v1/fine_tuning/jobs/{job_id}/cancel", responses=promised.answers(promised.Job))
 async def cancel_job(job_id: str, request: Request) -> Any:
     """Cancel a job."""
     return _changed(request, job_id, queue.cancel)
 
 
-@router.post("/v1/fine_tuning/jobs/{job_id}/pause")
+@router.post("/v1/fine_tuning/jobs/{job_id}/pause", responses=promised.answers(promised.Job))
 async def pause_job(job_id: str, request: Request) -> Any:
     """Pause a job; what it has learned is kept."""
     return _changed(request, job_id, queue.pause)
 
 
-@router.post("/v1/fine_tuning/jobs/{job_id}/resume")
+@router.post("/v1/fine_tuning/jobs/{job_id}/resume", responses=promised.answers(promised.Job))
 async def resume_job(job_id: str, request: Request) -> Any:
     """Go on with a paused job."""
     return _changed(request, job_id, queue.resume)
@@ -100,7 +100,7 @@ def _changed(request: Request, job_id: str, change: Any) -> Any:
     return queue.as_json(queue.get(db, job_id))
 
 
-@router.get("/v1/fine_tuning/jobs/{job_id}/events")
+@router.get("/v1/fine_tuning/jobs/{job_id}/events", responses=promised.answers(promised.Page))
 async def list_events(
     job_id: str, request: Request, after: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 20
 ) -> Any:
@@ -109,7 +109,7 @@ async def list_events(
     return page(queue.events(db, job_id), after, limit, queue.event_as_json)
 
 
-@router.get("/v1/fine_tuning/jobs/{job_id}/checkpoints")
+@router.get("/v1/fine_tuning/jobs/{job_id}/checkpoints", responses=promised.answers(promised.Page))
 async def list_checkpoints(
     job_id: str, request: Request, after: str | None = None, limit: Annotated[int, Query(ge=1, le=100)] = 10
 ) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, File, Request, UploadFile
 from pydantic import Field, StringConstraints
 
-from apps.server import files, uploads
+from apps.server import files, promised, uploads
 from apps.server.chat_request import Body
 from apps.server.state import owner_of, state_of
 
@@ -38,7 +38,7 @@ class CompleteRequest(Body):
     md5: Name | None = None
 
 
-@router.post("/v1/uploads")
+@router.post("/v1/uploads", responses=promised.answers(promised.Upload))
 async def create_upload(body: UploadRequest, request: Request) -> Any:
     """Begin an upload."""
     db, seconds = state_of(request).db, body.expires_after.seconds if body.expires_after else None
@@ -53,7 +53,7 @@ async def add_part(upload_id: str, request: Request, data: Annotated[UploadFile,
     return uploads.part_as_json(await asyncio.to_thread(uploads.add_part, db, owner_of(request), upload_id, data.file))
 
 
-@router.post("/v1/uploads/{upload_id}/complete")
+@router.post("/v1/uploads/{upload_id}/complete", responses=promised.answers(promised.Upload))
 async def complete_upload(upload_id: str, body: CompleteRequest, request: Request) -> Any:
     """Make the parts a file."""
     db = state_of(request).db
@@ -61,7 +61,7 @@ async def complete_upload(upload_id: str, body: CompleteRequest, request: Reques
     return uploads.as_json(db, await asyncio.to_thread(uploads.complete, *given))
 
 
-@router.post("/v1/uploads/{upload_id}/cancel")
+@router.post("/v1/uploads/{upload_id}/cancel", responses=promised.answers(promised.Upload))
 async def cancel_upload(upload_id: str, request: Request) -> Any:
     """End an upload without a file."""
     db = state_of(request).db

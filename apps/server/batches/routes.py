@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from pydantic import Field, StringConstraints
 
-from apps.server import files
+from apps.server import files, promised
 from apps.server.batches import queue
 from apps.server.chat_request import Body
 from apps.server.errors import ApiError
@@ -29,7 +29,7 @@ class BatchRequest(Body):
     output_expires_after: ExpiresAfter | None = None
 
 
-@router.post("/v1/batches")
+@router.post("/v1/batches", responses=promised.answers(promised.Batch))
 async def create_batch(body: BatchRequest, request: Request) -> Any:
     """Put a file of requests into the queue."""
     db, owner = state_of(request).db, owner_of(request)
@@ -45,7 +45,7 @@ async def create_batch(body: BatchRequest, request: Request) -> Any:
     return queue.as_json(db, made)
 
 
-@router.get("/v1/batches")
+@router.get("/v1/batches", responses=promised.answers(promised.Page))
 async def list_batches(
     request: Request, after: str | None = None, limit: Annotated[int, Query(ge=1, le=100)] = 20
 ) -> Any:
@@ -54,14 +54,14 @@ async def list_batches(
     return page(queue.listed(db, owner_of(request)), after, limit, lambda row: queue.as_json(db, row))
 
 
-@router.get("/v1/batches/{batch_id}")
+@router.get("/v1/batches/{batch_id}", responses=promised.answers(promised.Batch))
 async def retrieve_batch(batch_id: str, request: Request) -> Any:
     """Show one batch."""
     db = state_of(request).db
     return queue.as_json(db, queue.owned(db, owner_of(request), batch_id))
 
 
-@router.post("/v1/batches/{batch_id}/cancel")
+@router.post("/v1/batches/{batch_id}/cancel", responses=promised.answers(promised.Batch))
 async def cancel_batch(batch_id: str, request: Request) -> Any:
     """End a batch; what is answered by then is in its files."""
     db = state_of(request).db

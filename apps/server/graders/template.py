@@ -66,13 +66,19 @@ def _found(hole: str, sample: dict[str, Any], item: Any) -> Any:
     root, steps = _path(hole)
     value = item if root == "item" else sample
     for step in steps:
-        try:
-            value = value[int(step) if isinstance(value, list) else step] if isinstance(value, dict | list) else None
-        except (KeyError, IndexError, ValueError):
-            value = None
+        value = _below(value, step)
         if value is None:
             raise NoValue(f"{{{{{hole.strip()}}}}} is not there", root == "sample")
     return value
+
+
+def _below(value: Any, step: str | int) -> Any:
+    """Return what is in `value` under a name or at a number, None where nothing is."""
+    if isinstance(value, dict):
+        return value.get(step)
+    if isinstance(value, list) and str(step).isdecimal() and int(step) < len(value):
+        return value[int(step)]
+    return None
 
 
 def _as_text(value: Any) -> str:

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 
-from apps.server import sse
+from apps.server import promised, sse
 from apps.server.chat import prepared, usage
 from apps.server.errors import ApiError
 from apps.server.gate import while_here
+from apps.server.merge import merged
 from apps.server.ownership import check_model
 from apps.server.pages import page
 from apps.server.responses import store
@@ -22,7 +23,7 @@ from apps.server.state import State, owner_of, state_of
 router = APIRouter()
 
 
-@router.post("/v1/responses")
+@router.post("/v1/responses", responses=promised.STREAMED)
 async def create_response(body: ResponseRequest, request: Request) -> Any:
     """Answer, whole or as a stream of events; the response is kept unless store is false."""
     check_model(request, body.model)
@@ -55,8 +56,8 @@ async def _events(state: State, body: ResponseRequest, owner: str) -> AsyncGener
         writer, reader = Writer(opened(body, body.store is not False)), StreamReader(call.reader)
         for event in writer.begin():
             yield event
-        async with aclosing(engine.astream(call.requests[0])) as pieces:
-            async for piece in pieces:
+        async with aclosing(merged([engine.astream(call.requests[0])])) as pieces:
+            async for _, piece in pieces:
                 for delta in reader.add(piece) if isinstance(piece, str) else reader.finish():
                     for event in writer.add(delta):
                         yield event
@@ -72,7 +73,7 @@ async def _events(state: State, body: ResponseRequest, owner: str) -> AsyncGener
     yield ended
 
 
-@router.get("/v1/responses/{response_id}")
+@router.get("/v1/responses/{response_id}", responses=promised.answers(promised.Answer))
 async def retrieve_response(response_id: str, request: Request, stream: bool = False) -> Any:
     """Show a response that is kept."""
     if stream:
@@ -80,7 +81,7 @@ async def retrieve_response(response_id: str, request: Request, stream: bool = F
     return json.loads(store.find(state_of(request).db, owner_of(request), response_id)["response"])
 
 
-@router.delete("/v1/responses/{response_id}")
+@router.delete("/v1/responses/{response_id}", responses=promised.answers(promised.Deleted))
 async def delete_response(response_id: str, request: Request) -> Any:
     """Delete a response; a conversation does not go on from it any more."""
     await asyncio.to_thread(store.remove, state_of(request).db, owner_of(request), response_id)
@@ -94,7 +95,7 @@ async def cancel_response(response_id: str, request: Request) -> Any:
     raise ApiError(400, "only a background response can be cancelled, and this one is none", "invalid_state")
 
 
-@router.get("/v1/responses/{response_id}/input_items")
+@router.get("/v1/responses/{response_id}/input_items", responses=promised.answers(promised.Page))
 async def list_input_items(
     response_id: str, request: Request, after: str | None = None, limit: Annotated[int, Query(ge=1, le=100)] = 20,
     order: Literal["asc", "desc"] = "desc",

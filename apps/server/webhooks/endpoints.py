@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from apps.server.database import Database, Row, new_id
@@ -14,7 +15,7 @@ EVENTS = JOBS + BATCHES
 OLD_SECRET_S = 24 * 3600
 
 
-def create(db: Database, owner: str, name: str, url: str, events: list[str]) -> Row:
+def create(db: Database, owner: str, name: str, url: str, events: Sequence[str]) -> Row:
     """Keep an endpoint and return it, its secret with it."""
     now = int(time.time())
     row = {"id": new_id("we_"), "owner": owner, "name": name, "url": url, "events": json.dumps(events),

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Query, Request
 from pydantic import AfterValidator, Field, StringConstraints
 
+from apps.server import promised
 from apps.server.chat_request import Body
 from apps.server.database import new_id
 from apps.server.errors import ApiError
@@ -70,14 +71,15 @@ class TryRequest(Body):
     event_type: Event
 
 
-@router.post("/v1/webhook_endpoints")
+@router.post("/v1/webhook_endpoints", responses=promised.answers(promised.Endpoint))
 async def create_endpoint(body: EndpointRequest, request: Request) -> Any:
     """Send events to a URL from now on; the secret that signs them is shown this once."""
-    given = (owner_of(request), body.name, body.url, list(body.event_types))
-    return endpoints.as_json(await asyncio.to_thread(endpoints.create, state_of(request).db, *given), with_secret=True)
+    given = (owner_of(request), body.name, body.url)
+    row = await asyncio.to_thread(endpoints.create, state_of(request).db, *given, body.event_types)
+    return endpoints.as_json(row, with_secret=True)
 
 
-@router.get("/v1/webhook_endpoints")
+@router.get("/v1/webhook_endpoints", responses=promised.answers(promised.Page))
 async def list_endpoints(
     request: Request, after: str | None = None, limit: Annotated[int, Query(ge=1, le=100)] = 20
 ) -> Any:
@@ -85,13 +87,13 @@ async def list_endpoints(
     return page(endpoints.listed(state_of(request).db, owner_of(request)), after, limit, endpoints.as_json)
 
 
-@router.get("/v1/webhook_endpoints/{hook_id}")
+@router.get("/v1/webhook_endpoints/{hook_id}", responses=promised.answers(promised.Endpoint))
 async def retrieve_endpoint(hook_id: str, request: Request) -> Any:
     """Show one endpoint."""
     return endpoints.as_json(endpoints.find(state_of(request).db, owner_of(request), hook_id))
 
 
-@router.post("/v1/webhook_endpoints/{hook_id}")
+@router.post("/v1/webhook_endpoints/{hook_id}", responses=promised.answers(promised.Endpoint))
 async def change_endpoint(hook_id: str, body: ChangeRequest, request: Request) -> Any:
     """Change what is given."""
     columns = {name: value for name, value in (("name", body.name), ("url", body.url)) if value is not None}
@@ -102,14 +104,14 @@ async def change_endpoint(hook_id: str, body: ChangeRequest, request: Request) -
     )
 
 
-@router.delete("/v1/webhook_endpoints/{hook_id}")
+@router.delete("/v1/webhook_endpoints/{hook_id}", responses=promised.answers(promised.Deleted))
 async def delete_endpoint(hook_id: str, request: Request) -> Any:
     """Send nothing more to an endpoint."""
     await asyncio.to_thread(endpoints.remove, state_of(request).db, owner_of(request), hook_id)
     return {"id": hook_id, "object": "webhook_endpoint.deleted", "deleted": True}
 
 
-@router.post("/v1/webhook_endpoints/{hook_id}/rotate_secret")
+@router.post("/v1/webhook_endpoints/{hook_id}/rotate_secret", responses=promised.answers(promised.Endpoint))
 async def rotate_secret(hook_id: str, request: Request, body: RotateRequest | None = None) -> Any:
     """Give an endpoint another secret, shown this once."""
     keep = bool(body and body.keep_old_secret_active_for_24_hours)

@@ -21,9 +21,8 @@ def test_the_pages_python_runs(block, server_home, tmp_path, monkeypatch, capsys
     with live.serving(jobs=True) as (url, _):
         exec(block.replace("http://localhost:8000", url), {})
     out = capsys.readouterr().out
-    assert (
-        out.startswith("The job has successfully completed\n") or out == "0.9\n"
-    )  # 0.8 + 0.2 x 2 / (1 + 3): seven tokens
+    known = ("0.9\n", "whsec_\n")  # 0.9: 0.8 + 0.2 x ROUGE-L of 1 common token of 3 and of 1, which is 0.5
+    assert out.startswith("The job has successfully completed\n") or out in known
 
 
 def test_the_pages_commands_are_there(capsys):

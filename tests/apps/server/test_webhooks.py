@@ -13,6 +13,7 @@ from apps.server.database import Database
 from apps.server.webhooks import deliver, endpoints
 from tests.apps.server import live
 from tests.apps.server.test_batches import ASK, line, start
+from tests.apps.server.test_jobs import until
 
 ALL = list(endpoints.EVENTS)
 
@@ -86,7 +87,7 @@ def test_the_end_of_a_batch_and_of_a_job_is_told_and_proved(running, receiver):
     _, body, headers = place.got[0]
     with pytest.raises(openai.InvalidWebhookSignatureError):
         running.webhooks.unwrap(body.replace(batch.id.encode(), b"batch_x"), headers, secret=hook.signing_secret)
-    assert not Database().rows("SELECT id FROM deliveries")
+    until(lambda: not Database().rows("SELECT id FROM deliveries"))
 
 
 def test_an_event_that_is_not_taken_comes_again_with_the_same_id(running, receiver, monkeypatch):
