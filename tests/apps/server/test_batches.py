@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -173,9 +174,10 @@ def test_a_batch_goes_on_after_its_server_was_killed(server_home):
         child = serve(port)
         done = ended(client, batch)
         answers = client.files.content(done.output_file_id).text.splitlines()
-        assert (
-            done.status == "completed" and len(answers) == 200 and known <= set(answers)
-        )  # what was known is not asked again
+        assert done.status == "completed" and len(answers) == 200 and known <= set(answers)
+        told = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        asked = re.search(r'chaintune_requests_total{route="/v1/chat/completions",status="200"} (\S+)', told)
+        assert float(asked[1]) == 200 - len(known)  # what was known is not asked again
     finally:
         child.kill()
         child.wait()
