@@ -41,14 +41,17 @@ class Ranked:
         return int((self.ranks[:, None] < self.ranks).sum())
 
 
-def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
+def train(
+    config: Config, report: loop.Report = loop.silent, name: str | None = None, at_epoch: loop.Look | None = None
+) -> registry.Entry:
     """Improve `config.model` by the rankings in `config.data`, register the new model and return its entry.
 
-    Raises UsageError on a bad row, naming file and line, before anything is trained.
+    `name` is the new model's (None: a fresh one); `at_epoch` sees the model after each pass but the last one. Raises UsageError on a bad
+    row, naming file and line, before anything is trained.
     """
     check(config)
     run = base.begin("dpo", config, [config.model])
-    name = registry.new_name(config.model, config.suffix)
+    name = name or registry.new_name(config.model, config.suffix)
     rows = formats.read_rankings(config.data)
     held = formats.read_rankings(config.validation) if config.validation else []
     start = base.load(config.model)
@@ -56,14 +59,20 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
     train_set = ranked_rows(start, rows, config.data)
     valid_set = ranked_rows(start, held, str(config.validation))
     optimizer = Optimizer([model], config.weight_decay, config.clip)
-    steps = max(1, math.ceil(config.epochs * math.ceil(len(train_set) / config.batch_size)))
+    epoch = math.ceil(len(train_set) / config.batch_size)
+    steps = max(1, math.ceil(config.epochs * epoch))
     lengths = [max(len(answer.ids) for answer in row.answers) for row in train_set]
     batches = list(encode.epochs(lengths, config.batch_size, config.seed, steps))
 
     def step(i: int) -> loop.Metrics:
         metrics = learn(model, [train_set[place] for place in batches[i]], config.beta)
         rate = cosine(i, steps, config.learning_rate, config.warmup, config.final_rate)
-        return {**metrics, "gradient_norm": optimizer.update(rate), "learning_rate": rate}
+        metrics |= {"gradient_norm": optimizer.update(rate), "learning_rate": rate}
+        if (i + 1) % epoch == 0 or i + 1 == steps:
+            metrics |= {f"validation_{name}": value for name, value in measured(model, valid_set, config.beta).items()}
+            if at_epoch and i + 1 < steps:
+                at_epoch(i + 1, model, start.tokenizer, metrics)
+        return metrics
 
     state = loop.State({"model": model}, {"model": optimizer})
     history = loop.run("dpo", steps, step, state, run.folder, config.seed, report, tensorboard=config.tensorboard)

@@ -31,10 +31,16 @@ __all__ = ["Config", "train"]
 ALGORITHMS = ("grpo", "rloo")
 
 
-def train(config: Config, report: loop.Report = loop.silent, rewards: Sequence[Reward] = ()) -> registry.Entry:
+def train(
+    config: Config,
+    report: loop.Report = loop.silent,
+    rewards: Sequence[Reward] = (),
+    name: str | None = None,
+    after_round: loop.Look | None = None,
+) -> registry.Entry:
     """Improve `config.policy` by its rewards, register the new model and return its entry.
 
-    Raises UsageError where there is no reward, or something of a row does not fit, before anything is sampled.
+    `name` is the new model's (None: a fresh one); `after_round` sees the policy after each round and may add to its metrics. Raises UsageError where there is no reward, or something of a row does not fit, before anything is sampled.
     """
     check(config)
     if config.algorithm not in ALGORITHMS:
@@ -43,11 +49,18 @@ def train(config: Config, report: loop.Report = loop.silent, rewards: Sequence[R
         raise UsageError("there is no reward; give reward_model, rule or, in Python, rewards=[a function]")
     parents = [config.policy, *([config.reward_model] if config.reward_model else [])]
     run = base.begin("grpo", config, parents, mark(rewards))
-    name = registry.new_name(config.policy, config.suffix)
+    name = name or registry.new_name(config.policy, config.suffix)
     training = made(config, rewards)
+
+    def step(i: int) -> loop.Metrics:
+        metrics = training.step(i)
+        if after_round:
+            after_round(i + 1, training.policy, training.engine.tokenizer, metrics)
+        return metrics
+
     state = loop.State({"policy": training.policy}, {"policy": training.optimizer})
     history = loop.run(
-        "grpo", config.iterations, training.step, state, run.folder, config.seed, report, tensorboard=config.tensorboard
+        "grpo", config.iterations, step, state, run.folder, config.seed, report, tensorboard=config.tensorboard
     )
     words = training.engine.tokenizer
     best = adapter.merged(training.policy)

@@ -45,6 +45,8 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
+Look = Callable[[int, Any, Any, Metrics], None]
+"""Called with the steps done, the model, its tokenizer and the last step's metrics. A run that is taken up again may call it once more."""
 
 
 def silent(progress: Progress) -> None:

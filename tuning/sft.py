@@ -5,7 +5,7 @@ model = sft.train(sft.Config(model="starter", data="train.jsonl", suffix="hobann
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,12 +24,9 @@ from tuning.watch import Watch
 
 __all__ = ["Config", "train"]
 
-AtEpoch = Callable[[int, Any, Any, loop.Metrics], None]
-"""Called with the steps done, the model, its tokenizer and the last step's metrics. A run that is taken up again may call it once more."""
-
 
 def train(
-    config: Config, report: loop.Report = loop.silent, name: str | None = None, at_epoch: AtEpoch | None = None
+    config: Config, report: loop.Report = loop.silent, name: str | None = None, at_epoch: loop.Look | None = None
 ) -> registry.Entry:
     """Fine-tune `config.model` on the demonstrations in `config.data`, register the new model and return its entry.
 

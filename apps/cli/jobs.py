@@ -30,8 +30,9 @@ def list_jobs(lang: flags.Language = None, json: flags.Json = False) -> None:
     if json:
         show.as_json(rows)
     elif rows:
-        columns = ("id", "status", "model", "fine_tuned_model")
-        show.table([name.upper() for name in columns], [[row[name] or "" for name in columns] for row in rows])
+        columns = ("id", "status", "method", "model", "fine_tuned_model")
+        shown = [{**row, "method": row["method"]["type"]} for row in rows]
+        show.table([name.upper() for name in columns], [[row[name] or "" for name in columns] for row in shown])
     else:
         show.say(text("jobs_none", language(lang)))
 

@@ -31,6 +31,7 @@ def serve(
     max_waiting: Annotated[int, typer.Option("--max-waiting", min=0, help="Answers that may wait; one more gets 429.")] = 64,
     requests_per_minute: Annotated[int, typer.Option("--requests-per-minute", min=0, help="Of one key; 0 sets no limit.")] = 0,
     require_key: Annotated[bool, typer.Option("--require-key", help="Want a key on loopback, too.")] = False,
+    python_graders: Annotated[bool, typer.Option("--python-graders", help="Run the programs of python graders, each held in a process of its own.")] = False,
     lang: flags.Language = None,
     json: flags.Json = False,
 ) -> None:  # fmt: skip
@@ -44,6 +45,7 @@ def serve(
         host=host, port=port, models=tuple(map(_named, model)), embeddings=embeddings, moderation=moderation,
         hosts=tuple(allow_host), origins=tuple(allow_origin), memory_bytes=int(memory_gib * 1024 * MIB), max_batch=max_batch,
         max_waiting=max_waiting, requests_per_minute=requests_per_minute, require_key=require_key,
+        python_graders=python_graders,
     )  # fmt: skip
     _check_keys(settings)
     from apps.server.run import run  # FastAPI takes a second that no other command should

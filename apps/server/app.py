@@ -16,30 +16,58 @@ from apps.server import (
     errors,
     file_routes,
     files,
+    grader_routes,
     job_routes,
     judging,
     keys,
     metrics,
     model_routes,
+    upload_routes,
+    uploads,
 )
+from apps.server.batches import routes as batch_routes
+from apps.server.batches import work
 from apps.server.database import Database
 from apps.server.gate import Gate, Gone
 from apps.server.guard import Guard
+from apps.server.responses import routes as response_routes
+from apps.server.responses import store
 from apps.server.runner import Runner
 from apps.server.settings import Settings
 from apps.server.state import State, state_of
 from apps.server.warm import Warm
+from apps.server.webhooks import deliver
+from apps.server.webhooks import routes as webhook_routes
 
 
 def create(settings: Settings) -> FastAPI:
     """Return the application; it loads no model before one is asked for."""
-    app = FastAPI(title="chaintune", description="OpenAI's API over the models of this machine.", lifespan=_lifespan)
+    app = FastAPI(
+        title="chaintune",
+        description="OpenAI's API over the models of this machine.",
+        lifespan=_lifespan,
+        responses=errors.RESPONSES,
+    )
     gate = Gate(settings.max_batch + settings.max_waiting)
     db = Database()
     app.state.server = State(settings, Warm(settings), gate, db)
     errors.add_to(app)
     app.add_exception_handler(Gone, _nobody)
-    for routes in (chat, completions, embeddings, judging, model_routes, file_routes, job_routes, metrics):
+    for routes in (
+        chat,
+        completions,
+        embeddings,
+        judging,
+        model_routes,
+        file_routes,
+        job_routes,
+        grader_routes,
+        response_routes,
+        upload_routes,
+        batch_routes,
+        webhook_routes,
+        metrics,
+    ):
         app.include_router(routes.router)
     app.add_api_route("/health", _health, methods=["GET"])
     app.add_api_route("/ready", _ready, methods=["GET"])
@@ -55,13 +83,22 @@ def create(settings: Settings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Run the queue's jobs while the server runs, where it is to."""
     server: State = app.state.server
-    files.sweep(server.db)
-    runner = Runner(server.db) if server.settings.jobs else None
-    if runner:
-        runner.start()
+    for rows in (files, uploads, store):
+        rows.sweep(server.db)
+    if not server.settings.jobs:
+        yield
+        return
+    runner = Runner(server.db, server.settings.python_graders)
+    tasks = {
+        asyncio.create_task(work.run(app, server.db)),
+        asyncio.create_task(deliver.run(server.db, server.settings.open)),
+    }
+    runner.start()
     yield
-    if runner:
-        await asyncio.to_thread(runner.stop)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    await asyncio.to_thread(runner.stop)
 
 
 async def _nobody(request: Request, error: Exception) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from langchain_core.messages import AIMessage, AIMessageChunk
 
-from apps.server import sse
+from apps.server import promised, sse
 from apps.server.chat_request import ChatRequest, messages_of
 from apps.server.gate import while_here
 from apps.server.merge import merged
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 router = APIRouter()
 
 
-@router.post("/v1/chat/completions")
+@router.post("/v1/chat/completions", responses=promised.STREAMED)
 async def chat_completions(body: ChatRequest, request: Request) -> Any:
     """Answer a conversation, whole or as a stream of server-sent events."""
     check_model(request, body.model)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import Field, StringConstraints
 
+from apps.server import promised
 from apps.server.chat_request import Body
 from apps.server.errors import ApiError
 from apps.server.gate import while_here
@@ -44,7 +45,7 @@ class EmbeddingRequest(Body):
         return [str(each) for each in listed]
 
 
-@router.post("/v1/embeddings")
+@router.post("/v1/embeddings", responses=promised.answers(promised.Listed))
 async def embeddings(body: EmbeddingRequest, request: Request) -> Any:
     """Return a vector of length 1 for each text."""
     state = state_of(request)
@@ -68,12 +69,12 @@ async def embeddings(body: EmbeddingRequest, request: Request) -> Any:
 
 
 def _embedded(source: str | None, texts: list[str]) -> tuple[list[list[float]], int]:
-    model = _model(source)
+    model = embedder(source)
     return model.embed_documents(texts), model.count_tokens(texts)
 
 
 @lru_cache(maxsize=2)
-def _model(source: str | None) -> "LocalEmbeddings":
+def embedder(source: str | None) -> "LocalEmbeddings":
     from chains.models.embeddings import LocalEmbeddings
 
     return LocalEmbeddings(source)

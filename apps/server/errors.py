@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from chains.errors import BusyError, ChaintuneError, MachineError, ModelError, UsageError
@@ -16,6 +17,27 @@ from chains.errors import BusyError, ChaintuneError, MachineError, ModelError, U
 _log = logging.getLogger("chaintune.server")
 RETRY_S = 1
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+
+
+class Told(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """An answer that is no success."""
+
+    error: Told
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    code: {"model": ErrorBody, "description": said}
+    for code, said in (("4XX", "The request cannot be answered as it is."), ("5XX", "The server cannot answer now."))
+}
 
 
 class ApiError(Exception):

@@ -6,16 +6,15 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 from fastapi.responses import FileResponse
 
-from apps.server import files
+from apps.server import files, promised
 from apps.server.errors import ApiError
 from apps.server.pages import page
 from apps.server.state import owner_of, state_of
 
 router = APIRouter()
-EXPIRES = (3600, 2592000)
 
 
-@router.post("/v1/files")
+@router.post("/v1/files", responses=promised.answers(promised.File))
 async def upload_file(
     request: Request,
     file: Annotated[UploadFile, File()],
@@ -26,17 +25,17 @@ async def upload_file(
     """Keep a file; one for fine-tuning is JSONL."""
     if purpose not in files.PURPOSES:
         raise ApiError(400, f"purpose {purpose!r} is unknown; use {', '.join(files.PURPOSES)}", param="purpose")
-    if anchor not in (None, "created_at") or not (seconds is None or EXPIRES[0] <= seconds <= EXPIRES[1]):
+    if anchor not in (None, "created_at") or not (seconds is None or files.EXPIRES[0] <= seconds <= files.EXPIRES[1]):
         raise ApiError(
             400,
-            f"expires_after takes anchor created_at and {EXPIRES[0]} to {EXPIRES[1]} seconds",
+            f"expires_after takes anchor created_at and {files.EXPIRES[0]} to {files.EXPIRES[1]} seconds",
             param="expires_after",
         )
     given = (owner_of(request), file.filename or "file", purpose, file.file, seconds)
     return files.as_json(await asyncio.to_thread(files.add, state_of(request).db, *given))
 
 
-@router.get("/v1/files")
+@router.get("/v1/files", responses=promised.answers(promised.Page))
 async def list_files(
     request: Request,
     after: str | None = None,
@@ -49,20 +48,20 @@ async def list_files(
     return page(rows if order == "desc" else rows[::-1], after, limit, files.as_json)
 
 
-@router.get("/v1/files/{file_id}")
+@router.get("/v1/files/{file_id}", responses=promised.answers(promised.File))
 async def retrieve_file(file_id: str, request: Request) -> Any:
     """Show one file."""
     return files.as_json(files.find(state_of(request).db, owner_of(request), file_id))
 
 
-@router.get("/v1/files/{file_id}/content")
+@router.get("/v1/files/{file_id}/content", responses=promised.BYTES, response_class=FileResponse)
 async def file_content(file_id: str, request: Request) -> FileResponse:
     """Return a file's bytes."""
     row = files.find(state_of(request).db, owner_of(request), file_id)
     return FileResponse(files.path_of(row), media_type="application/octet-stream")
 
 
-@router.delete("/v1/files/{file_id}")
+@router.delete("/v1/files/{file_id}", responses=promised.answers(promised.Deleted))
 async def delete_file(file_id: str, request: Request) -> Any:
     """Delete a file that no job needs."""
     files.remove(state_of(request).db, owner_of(request), file_id)

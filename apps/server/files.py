@@ -16,6 +16,8 @@ from apps.server.errors import ApiError, missing
 from chains.home import home, machine_error
 
 PURPOSES = ("fine-tune", "batch", "assistants", "vision", "user_data", "evals")
+EXPIRES = (3600, 2592000)
+"""The seconds after which a file may be made to go, from and to."""
 LINE_BYTES = 4 * 2**20
 
 
@@ -25,7 +27,14 @@ def path_of(row: Row) -> Path:
 
 
 def add(db: Database, owner: str, filename: str, purpose: str, source: BinaryIO, expires_s: int | None = None) -> Row:
-    """Keep the bytes of `source` and return their row. Raises ApiError where a training file is no JSONL."""
+    """Keep a file and return its row. Raises ApiError where a training file is no JSONL."""
+    row = kept(owner, filename, purpose, source, expires_s)
+    db.add("files", **row)
+    return row
+
+
+def kept(owner: str, filename: str, purpose: str, source: BinaryIO, expires_s: int | None = None) -> Row:
+    """Keep the bytes of `source` and return the row that makes them a file. Raises ApiError where a training file is no JSONL."""
     if purpose == "fine-tune":
         check_jsonl(source)
     now = int(time.time())
@@ -35,13 +44,11 @@ def add(db: Database, owner: str, filename: str, purpose: str, source: BinaryIO,
         "owner": owner,
         "filename": os.path.basename(filename.replace("\\", "/")) or "file",
     }
-    size = _keep(source, path_of(row))
-    row |= {"purpose": purpose, "bytes": size, "created_at": now, "expires_at": expires_at}
-    db.add("files", **row)
-    return row
+    size = keep(source, path_of(row))
+    return row | {"purpose": purpose, "bytes": size, "created_at": now, "expires_at": expires_at}
 
 
-def _keep(source: BinaryIO, path: Path) -> int:
+def keep(source: BinaryIO, path: Path) -> int:
     """Copy `source` to `path`, on the disk before it is seen, and return its size."""
     temporary = path.with_name(f".{path.name}.tmp")
     source.seek(0)
@@ -108,6 +115,8 @@ def remove(db: Database, owner: str, file_id: str) -> None:
             (file_id,),
         ):
             raise ApiError(400, f"{file_id} is needed by a fine-tuning job; cancel the job first", "file_in_use")
+        if db.rows("SELECT id FROM batches WHERE input_file = ? AND ended_at IS NULL", (file_id,)):
+            raise ApiError(400, f"{file_id} is needed by a batch; cancel the batch first", "file_in_use")
         db.write("DELETE FROM files WHERE id = ?", (file_id,))
     path_of(row).unlink(missing_ok=True)
 

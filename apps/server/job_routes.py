@@ -1,87 +1,39 @@
 """/v1/fine_tuning/jobs."""
 
 import asyncio
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from pydantic import Field, StringConstraints
 
-from apps.server import files, queue
-from apps.server.chat_request import Body
+from apps.server import files, promised, queue
 from apps.server.database import Database
 from apps.server.errors import ApiError
+from apps.server.grader_routes import check_grader
+from apps.server.job_request import JobRequest
 from apps.server.ownership import check_model
 from apps.server.pages import page
 from apps.server.state import owner_of, state_of
 from apps.server.warm import served
 
 router = APIRouter()
-Auto = Literal["auto"]
 
 
-class Hyperparameters(Body):
-    """How to train; 'auto' is decided from the data."""
-
-    n_epochs: Auto | Annotated[int, Field(ge=1, le=50)] = "auto"
-    batch_size: Auto | Annotated[int, Field(ge=1, le=256)] = "auto"
-    learning_rate_multiplier: Auto | Annotated[float, Field(gt=0, le=1000)] = "auto"
-
-
-class Supervised(Body):
-    """The supervised method's own part."""
-
-    hyperparameters: Hyperparameters = Hyperparameters()
-
-
-class Method(Body):
-    """How the model learns."""
-
-    type: Literal["supervised", "dpo", "reinforcement"]
-    supervised: Supervised | None = None
-    dpo: dict[str, Any] | None = None
-    reinforcement: dict[str, Any] | None = None
-
-
-class JobRequest(Body):
-    """The body of a new job."""
-
-    model: str
-    training_file: str
-    validation_file: str | None = None
-    suffix: Annotated[str, StringConstraints(max_length=64)] | None = None
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
-    method: Method | None = None
-    hyperparameters: Hyperparameters | None = None
-    integrations: Annotated[list[Any], Field(max_length=0)] | None = None
-    metadata: dict[
-        Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]
-    ] | None = Field(None, max_length=16)  # fmt: skip
-
-    @property
-    def chosen(self) -> Hyperparameters:
-        """The method's hyperparameters, else those at the top, where older clients put them."""
-        if self.method and self.method.supervised:
-            return self.method.supervised.hyperparameters
-        return self.hyperparameters or Hyperparameters()
-
-
-@router.post("/v1/fine_tuning/jobs")
+@router.post("/v1/fine_tuning/jobs", responses=promised.answers(promised.Job))
 async def create_job(body: JobRequest, request: Request) -> Any:
     """Put a job into the queue."""
     state, owner = state_of(request), owner_of(request)
-    if body.method and body.method.type != "supervised":
-        raise ApiError(
-            400, f"method {body.method.type!r} is not there; use 'supervised'", "unsupported_method", "method"
-        )
+    if body.grader:
+        check_grader(request, body.grader)
     check_model(request, body.model)
     _, kind = served(body.model, state.settings)
     if kind != "chat":
         raise ApiError(400, f"{body.model!r} is a reward model; fine-tune a chat model", "invalid_model", "model")
     for param in ("training_file", "validation_file"):
         _check_file(request, getattr(body, param), param)
+    method = queue.Method(body.kind, body.chosen, body.grader.model_dump(exclude_unset=True) if body.grader else None)
     row = await asyncio.to_thread(
         queue.create, state.db, owner, body.model, body.training_file, body.validation_file, body.suffix or "",
-        body.seed, body.chosen.model_dump(), body.metadata,
+        body.seed, method, body.metadata,
     )  # fmt: skip
     return queue.as_json(row)
 
@@ -99,7 +51,7 @@ def _check_file(request: Request, file_id: str | None, param: str) -> None:
         )
 
 
-@router.get("/v1/fine_tuning/jobs")
+@router.get("/v1/fine_tuning/jobs", responses=promised.answers(promised.Page))
 async def list_jobs(request: Request, after: str | None = None, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Any:
     """List the jobs, newest first; `metadata[key]=value` keeps those that carry it, `metadata=null` those without any."""
     rows = [queue.as_json(row) for row in queue.listed(state_of(request).db, owner_of(request))]
@@ -111,25 +63,25 @@ async def list_jobs(request: Request, after: str | None = None, limit: Annotated
     return page(rows, after, limit, lambda row: row)
 
 
-@router.get("/v1/fine_tuning/jobs/{job_id}")
+@router.get("/v1/fine_tuning/jobs/{job_id}", responses=promised.answers(promised.Job))
 async def retrieve_job(job_id: str, request: Request) -> Any:
     """Show one job."""
     return queue.as_json(queue.owned(state_of(request).db, owner_of(request), job_id))
 
 
-@router.post("/v1/fine_tuning/jobs/{job_id}/cancel")
+@router.post("/v1/fine_tuning/jobs/{job_id}/cancel", responses=promised.answers(promised.Job))
 async def cancel_job(job_id: str, request: Request) -> Any:
     """Cancel a job."""
     return _changed(request, job_id, queue.cancel)
 
 
-@router.post("/v1/fine_tuning/jobs/{job_id}/pause")
+@router.post("/v1/fine_tuning/jobs/{job_id}/pause", responses=promised.answers(promised.Job))
 async def pause_job(job_id: str, request: Request) -> Any:
     """Pause a job; what it has learned is kept."""
     return _changed(request, job_id, queue.pause)
 
 
-@router.post("/v1/fine_tuning/jobs/{job_id}/resume")
+@router.post("/v1/fine_tuning/jobs/{job_id}/resume", responses=promised.answers(promised.Job))
 async def resume_job(job_id: str, request: Request) -> Any:
     """Go on with a paused job."""
     return _changed(request, job_id, queue.resume)
@@ -148,7 +100,7 @@ def _changed(request: Request, job_id: str, change: Any) -> Any:
     return queue.as_json(queue.get(db, job_id))
 
 
-@router.get("/v1/fine_tuning/jobs/{job_id}/events")
+@router.get("/v1/fine_tuning/jobs/{job_id}/events", responses=promised.answers(promised.Page))
 async def list_events(
     job_id: str, request: Request, after: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 20
 ) -> Any:
@@ -157,7 +109,7 @@ async def list_events(
     return page(queue.events(db, job_id), after, limit, queue.event_as_json)
 
 
-@router.get("/v1/fine_tuning/jobs/{job_id}/checkpoints")
+@router.get("/v1/fine_tuning/jobs/{job_id}/checkpoints", responses=promised.answers(promised.Page))
 async def list_checkpoints(
     job_id: str, request: Request, after: str | None = None, limit: Annotated[int, Query(ge=1, le=100)] = 10
 ) -> Any:

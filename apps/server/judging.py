@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import Field
 
+from apps.server import promised
 from apps.server.chat_request import Body, Text
 from apps.server.errors import ApiError
 from apps.server.gate import while_here
@@ -45,7 +46,7 @@ class ModerationRequest(Body):
     model: str | None = None
 
 
-@router.post("/v1/score")
+@router.post("/v1/score", responses=promised.answers(promised.Listed))
 async def score(body: ScoreRequest, request: Request) -> Any:
     """Return a reward model's score for each answer; demonstrations average 0."""
     check_model(request, body.model)

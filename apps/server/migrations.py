@@ -71,4 +71,101 @@ def _first(db: apsw.Connection) -> None:
     """)
 
 
-MIGRATIONS: list[Migration] = [_first]
+def _methods(db: apsw.Connection) -> None:
+    db.execute("""
+        ALTER TABLE jobs ADD COLUMN method TEXT NOT NULL DEFAULT 'supervised';
+        ALTER TABLE jobs ADD COLUMN grader TEXT;  -- JSON
+    """)
+
+
+def _responses(db: apsw.Connection) -> None:
+    db.execute("""
+        CREATE TABLE responses (
+            place INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            owner TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            previous TEXT,             -- the response that it goes on from
+            response TEXT NOT NULL,    -- JSON
+            input TEXT NOT NULL        -- JSON: its own items
+        );
+    """)
+
+
+def _uploads_and_batches(db: apsw.Connection) -> None:
+    db.execute("""
+        CREATE TABLE uploads (
+            place INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            owner TEXT NOT NULL,
+            filename TEXT NOT NULL,
+            purpose TEXT NOT NULL,
+            bytes INTEGER NOT NULL,    -- of the whole
+            mime_type TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            expires_s INTEGER,         -- the file's life
+            status TEXT NOT NULL,
+            file TEXT                  -- once it is complete
+        );
+        CREATE TABLE parts (
+            place INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            upload TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            bytes INTEGER NOT NULL
+        );
+        CREATE INDEX parts_of_an_upload ON parts (upload);
+        CREATE TABLE batches (
+            place INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            owner TEXT NOT NULL,
+            endpoint TEXT NOT NULL,
+            input_file TEXT NOT NULL,
+            metadata TEXT,             -- JSON
+            expires_s INTEGER,         -- the life of its result files
+            status TEXT NOT NULL,
+            total INTEGER NOT NULL DEFAULT 0,
+            errors TEXT,               -- JSON
+            output_file TEXT,
+            error_file TEXT,
+            times TEXT NOT NULL,       -- JSON: when it took which status
+            created_at INTEGER NOT NULL,
+            ended_at INTEGER
+        );
+        CREATE TABLE batch_results (
+            batch TEXT NOT NULL,
+            line INTEGER NOT NULL,
+            good INTEGER NOT NULL,
+            result TEXT NOT NULL,      -- the line of the output or the error file
+            PRIMARY KEY (batch, line)
+        ) WITHOUT ROWID;
+    """)
+
+
+def _webhooks(db: apsw.Connection) -> None:
+    db.execute("""
+        CREATE TABLE webhooks (
+            place INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            owner TEXT NOT NULL,
+            name TEXT NOT NULL,
+            url TEXT NOT NULL,
+            events TEXT NOT NULL,      -- JSON
+            secret TEXT NOT NULL,
+            old_secret TEXT,           -- signs, too, until `old_until`
+            old_until INTEGER,
+            created_at INTEGER NOT NULL,
+            updated_at INTEGER NOT NULL
+        );
+        CREATE TABLE deliveries (
+            place INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            webhook TEXT NOT NULL,
+            body TEXT NOT NULL,
+            tries INTEGER NOT NULL,
+            next_at INTEGER NOT NULL
+        );
+    """)
+
+
+MIGRATIONS: list[Migration] = [_first, _methods, _responses, _uploads_and_batches, _webhooks]

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from apps.server import promised
 from apps.server.errors import ApiError
 from apps.server.ownership import check_model, hidden
 from apps.server.state import owner_of, state_of
@@ -17,7 +18,7 @@ from chains.models.embeddings import PACKAGED
 router = APIRouter()
 
 
-@router.get("/v1/models")
+@router.get("/v1/models", responses=promised.answers(promised.Listed))
 async def list_models(request: Request) -> dict[str, Any]:
     """List the registry's models, those named at the start, and the embedding models."""
     state = state_of(request)
@@ -39,7 +40,7 @@ async def retrieve_model(name: str, request: Request) -> dict[str, Any]:
     return _row(name, {} if name in settings.models else registry.find(name).meta)
 
 
-@router.delete("/v1/models/{name:path}")
+@router.delete("/v1/models/{name:path}", responses=promised.answers(promised.Deleted))
 async def delete_model(name: str, request: Request) -> dict[str, Any]:
     """Delete a model that was made here by fine-tuning."""
     state = state_of(request)

@@ -7,19 +7,30 @@ validating_files -> queued -> running -> succeeded | failed | cancelled, and pau
 import json
 import secrets
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from apps.server.database import Database, Row, new_id
 from apps.server.errors import ApiError, missing
+from apps.server.webhooks.endpoints import notify
 from chains.models import registry
 
 ACTIVE = ("validating_files", "queued", "running")
 ENDED = ("succeeded", "failed", "cancelled")
 
 
+@dataclass(frozen=True)
+class Method:
+    """How a job's model learns: `supervised`, `dpo` or `reinforcement`, with its numbers ('auto' where it is open) and its grader."""
+
+    kind: str
+    hyperparameters: dict[str, Any]
+    grader: dict[str, Any] | None = None
+
+
 def create(
     db: Database, owner: str, model: str, training_file: str, validation_file: str | None, suffix: str, seed: int | None,
-    hyperparameters: dict[str, Any], metadata: dict[str, str] | None,
+    method: Method, metadata: dict[str, str] | None,
 ) -> Row:  # fmt: skip
     """Put a job into the queue and return it. Raises UsageError for a suffix that cannot be part of a name."""
     name = registry.new_name(model, suffix)
@@ -28,8 +39,8 @@ def create(
         db.add(
             "jobs", id=job_id, owner=owner, created_at=int(time.time()), model=model, suffix=suffix,
             seed=secrets.randbelow(2**31) if seed is None else seed, training_file=training_file,
-            validation_file=validation_file, hyperparameters=json.dumps(hyperparameters),
-            metadata=None if metadata is None else json.dumps(metadata), result_name=name, status="validating_files",
+            validation_file=validation_file, method=method.kind, hyperparameters=json.dumps(method.hyperparameters),
+            grader=None if method.grader is None else json.dumps(method.grader), metadata=None if metadata is None else json.dumps(metadata), result_name=name, status="validating_files",
         )  # fmt: skip
         event(db, job_id, f"Created fine-tuning job: {job_id}")
         event(db, job_id, f"Validating training file: {training_file}")
@@ -80,17 +91,18 @@ def update(db: Database, job_id: str, **columns: Any) -> None:
 
 
 def end(db: Database, job_id: str, status: str, message: str, **columns: Any) -> None:
-    """Give a job its last status, and say so."""
+    """Give a job its last status, and say so; within a transaction."""
     level = "error" if status == "failed" else "info"
-    with db.transaction():
-        update(db, job_id, status=status, wanted="", finished_at=int(time.time()), **columns)
-        event(db, job_id, message, level=level)
+    update(db, job_id, status=status, wanted="", finished_at=int(time.time()), **columns)
+    event(db, job_id, message, level=level)
+    notify(db, get(db, job_id)["owner"], f"fine_tuning.job.{status}", job_id)
 
 
 def fail(db: Database, job_id: str, code: str, message: str, param: str | None = None) -> None:
     """End a job that cannot succeed."""
     error = json.dumps({"code": code, "message": message, "param": param})
-    end(db, job_id, "failed", f"The job failed: {message}", error=error)
+    with db.transaction():
+        end(db, job_id, "failed", f"The job failed: {message}", error=error)
 
 
 def cancel(db: Database, job_id: str) -> None:
@@ -104,9 +116,8 @@ def cancel(db: Database, job_id: str) -> None:
 
 
 def end_now(db: Database, job_id: str) -> None:
-    """Note that a job was cancelled."""
-    update(db, job_id, status="cancelled", wanted="", finished_at=int(time.time()))
-    event(db, job_id, "The job was cancelled")
+    """Note that a job was cancelled; within a transaction."""
+    end(db, job_id, "cancelled", "The job was cancelled")
 
 
 def pause(db: Database, job_id: str) -> None:
@@ -154,6 +165,7 @@ def next_job(db: Database) -> str | None:
 def as_json(row: Row) -> Row:
     """Return OpenAI's FineTuningJob."""
     given = json.loads(row["hyperparameters"])
+    grader = {"grader": json.loads(row["grader"])} if row["grader"] else {}
     shown = {name: row[name] for name in ("id", "created_at", "model", "seed", "training_file", "validation_file")}
     ended = row["status"] == "succeeded"
     return {
@@ -161,7 +173,7 @@ def as_json(row: Row) -> Row:
         "object": "fine_tuning.job",
         "status": row["status"],
         "hyperparameters": given,
-        "method": {"type": "supervised", "supervised": {"hyperparameters": given}},
+        "method": {"type": row["method"], row["method"]: {**grader, "hyperparameters": given}},
         "fine_tuned_model": row["result_name"] if ended else None,
         "result_files": [row["result_file"]] if row["result_file"] else [],
         "trained_tokens": row["trained_tokens"] if ended else None,

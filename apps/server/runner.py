@@ -13,6 +13,7 @@ from pathlib import Path
 
 from apps.server import queue
 from apps.server.database import Database
+from apps.server.reinforcement import PYTHON_GRADERS
 from chains.home import home
 
 MOST_CRASHES = 5
@@ -24,8 +25,8 @@ SAVE_S = 15
 class Runner:
     """A thread that looks after the queue."""
 
-    def __init__(self, db: Database) -> None:
-        self._db, self._home = db, home()
+    def __init__(self, db: Database, python_graders: bool = False) -> None:
+        self._db, self._home, self._python_graders = db, home(), python_graders
         self._stop = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._job = ""
@@ -82,7 +83,12 @@ class Runner:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             root = str(Path(__file__).parents[2])
             paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-            environment = {**os.environ, "PYTHONPATH": paths, "CHAINTUNE_HOME": str(self._home)}
+            environment = {
+                **os.environ,
+                "PYTHONPATH": paths,
+                "CHAINTUNE_HOME": str(self._home),
+                PYTHON_GRADERS: str(int(self._python_graders)),
+            }
             with self._log(job).open("ab") as log:
                 self._child = subprocess.Popen(
                     [sys.executable, "-m", "apps.server.worker", job], env=environment, stdin=subprocess.DEVNULL,

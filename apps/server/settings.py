@@ -40,6 +40,8 @@ class Settings:
     """Of one key; 0 sets no limit."""
     require_key: bool = False
     """Want a key on loopback, too."""
+    python_graders: bool = False
+    """Run the programs of python graders, each held in a process of its own."""
     jobs: bool = True
     """Run the fine-tuning jobs of the queue."""
 

@@ -14,9 +14,10 @@ from apps.server.gate import while_here
 DONE = "data: [DONE]\n\n"
 
 
-def event(value: Any) -> str:
-    """Return one event that carries JSON."""
-    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
+def event(value: Any, name: str | None = None) -> str:
+    """Return one event that carries JSON, under a name where it has one."""
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {json.dumps(value, ensure_ascii=False)}\n\n"
 
 
 async def streamed(request: Request, events: AsyncGenerator[str, None]) -> StreamingResponse:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from apps.server import files, queue, results
+from apps.server import methods, queue, results
 from apps.server.database import Database, Row, new_id
 from apps.server.errors import ApiError
 from apps.server.validation import Invalid, validated
@@ -46,6 +46,8 @@ def work(db: Database, job_id: str) -> None:
     except ChaintuneError as error:
         queue.fail(db, job_id, "training_failed", str(error).replace(f"{home()}/", ""))
     finally:
+        if (job := queue.get(db, job_id))["status"] in queue.ENDED:
+            methods.forget_data(job)
         queue.update(db, job_id, taken=0)
 
 
@@ -58,42 +60,20 @@ def _validate(db: Database, job: Row) -> None:
 
 
 def _train(db: Database, job: Row) -> None:
-    from tuning import sft
-
     _obey(db, job["id"])
     with db.transaction():
         if job["status"] != "running":
             queue.update(db, job["id"], status="running")
             queue.event(db, job["id"], "Fine-tuning job started")
-    config = config_of(db, job)
     if not (registry.folder(job["result_name"]) / registry.META).exists():  # else it was published, and then killed
-        sft.train(config, lambda at: _report(db, job["id"], at), job["result_name"], _keeper(db, job))
+        methods.train(db, job, lambda at: _report(db, job["id"], at), _keeper(db, job))
     _succeed(db, job)
 
 
-def config_of(db: Database, job: Row) -> Any:
-    """Return the training's configuration; the same job has the same, so that it finds its checkpoints."""
-    from tuning.configs import SFTConfig
-
-    chosen = json.loads(job["hyperparameters"])
-    paths = [_path(db, job, job[name]) for name in ("training_file", "validation_file")]
-    rate = SFTConfig.learning_rate * chosen["learning_rate_multiplier"]
-    return SFTConfig(
-        model=job["model"], data=str(paths[0]), validation=paths[1], suffix=job["suffix"], seed=job["seed"],
-        epochs=float(chosen["n_epochs"]), batch_size=chosen["batch_size"], learning_rate=rate,
-    )  # fmt: skip
-
-
-def _path(db: Database, job: Row, file_id: str | None) -> str | None:
-    return None if file_id is None else str(files.path_of(files.find(db, job["owner"], file_id)))
-
-
 def _report(db: Database, job_id: str, at: Any) -> None:
-    data = {"step": at.step, "total_steps": at.steps, "train_loss": at.metrics["loss"]}
-    if "validation_loss" in at.metrics:
-        data["full_valid_loss"] = at.metrics["validation_loss"]
-    message = f"Step {at.step}/{at.steps}: training loss={at.metrics['loss']:.4f}"
-    queue.event(db, job_id, message, data)
+    told = "".join(f", {name}={at.metrics[name]:.4f}" for name in ("reward", "validation_reward") if name in at.metrics)
+    message = f"Step {at.step}/{at.steps}: training loss={at.metrics['loss']:.4f}{told}"
+    queue.event(db, job_id, message, {"step": at.step, "total_steps": at.steps, **results.named(at.metrics)})
     _obey(db, job_id)
 
 
@@ -111,12 +91,17 @@ def _keeper(db: Database, job: Row) -> Any:
         name = f"{job['result_name']}:ckpt-step-{step}"
         if db.rows("SELECT id FROM checkpoints WHERE model = ?", (name,)):
             return
-        meta = {"kind": "chat", "method": "sft", "base": registry.root_base(job["model"]), "parents": [job["model"]]}
+        meta = {
+            "kind": "chat",
+            "method": methods.STAGES[job["method"]],
+            "base": registry.root_base(job["model"]),
+            "parents": [job["model"]],
+        }
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         with registry.publish(name, {**meta, "created": created}) as folder:
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
-        told = {"step": step, "train_loss": metrics["loss"], "full_valid_loss": metrics.get("validation_loss")}
+        told = {"step": step, **results.named(metrics)}
         with db.transaction():
             db.add("checkpoints", id=new_id("ftckpt_"), job=job["id"], created_at=int(time.time()), step=step, model=name,
                    metrics=json.dumps(told))  # fmt: skip
@@ -141,9 +126,7 @@ def _succeed(db: Database, job: Row) -> None:
     with db.transaction():
         db.write("INSERT OR REPLACE INTO models VALUES (?, ?)", (job["result_name"], job["owner"]))
         queue.event(db, job["id"], f"New fine-tuned model created: {job['result_name']}")
-        now = int(time.time())
-        queue.update(db, job["id"], status="succeeded", wanted="", finished_at=now, result_file=result["id"])
-        queue.event(db, job["id"], "The job has successfully completed")
+        queue.end(db, job["id"], "succeeded", "The job has successfully completed", result_file=result["id"])
 
 
 def _stopped(db: Database, job_id: str) -> None:
@@ -158,10 +141,8 @@ def _forget_run(job: Row, db: Database) -> None:
     """Remove the checkpoints of a training that nobody wants."""
     import shutil
 
-    from tuning import base
-
     if isinstance(json.loads(job["hyperparameters"]).get("n_epochs"), int):
-        shutil.rmtree(base.begin("sft", config_of(db, job), [job["model"]]).folder, ignore_errors=True)
+        shutil.rmtree(methods.run_of(db, job).folder, ignore_errors=True)
 
 
 def main(job_id: str) -> None:

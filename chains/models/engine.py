@@ -276,6 +276,7 @@ class Engine:
                     return False
             if self._stale:
                 self._runner.forget()
+                linear.forget(self.model)
                 self._stale = False
             self._scheduler.waiting.extend(self._incoming)
             self._incoming.clear()

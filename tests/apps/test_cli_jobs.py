@@ -11,7 +11,7 @@ from apps.server.database import Database
 
 @pytest.fixture
 def job(home):
-    return queue.create(Database(), "", "starter", "file-1", None, "x", 1, {}, None)["id"]
+    return queue.create(Database(), "", "starter", "file-1", None, "x", 1, queue.Method("supervised", {}), None)["id"]
 
 
 def status(job):
@@ -19,7 +19,9 @@ def status(job):
 
 
 def test_a_job_is_listed_shown_paused_resumed_and_cancelled(job, capsys):
-    assert main(["jobs", "list"]) == 0 and job in capsys.readouterr().out
+    assert main(["jobs", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert job in listed and "METHOD" in listed and "supervised" in listed
     assert main(["jobs", "show", job, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["status"] == "validating_files"
     for word, then in (("pause", "paused"), ("resume", "validating_files"), ("cancel", "cancelled")):

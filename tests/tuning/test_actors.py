@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from chains.models import linear
 from tests import tiny
 from tuning import actors, adapter, base, configs, losses, ppo, rollout
 
@@ -99,6 +100,24 @@ def test_the_engine_samples_from_the_adapter_and_the_base_stays_to_the_bit(loade
         raise KeyError("whatever happens inside")
     assert all(torch.equal(weight, kept[name]) for name, weight in models.policy.state_dict().items())
     assert rollout.sample(models.engine, PROMPTS, 5, range(3), temperature=0.0).rows == plain.rows
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+def test_packed_weights_follow_the_adapter(loaded, monkeypatch):
+    monkeypatch.setattr(linear, "SMALLEST", 1)
+    monkeypatch.setattr(linear, "worth_packing", lambda dtype: True)
+    models = actors.made(*loaded, dataclasses.replace(CONFIG, lora_rank=2))
+    assert models.engine.packs
+    for seed in range(3):
+        for name, weight in models.policy.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight, std=2.0, generator=torch.Generator().manual_seed(seed + len(name)))
+        with adapter.answering(models.engine, models.policy):
+            drawn = rollout.sample(models.engine, PROMPTS, 5, range(3), temperature=0.0)
+        for row, ids in enumerate(drawn.rows):
+            logits = models.policy(torch.tensor([ids])).logits[0]
+            for t in drawn.mask[row].nonzero()[:, 0].tolist():
+                assert int(logits[t - 1].argmax()) == ids[t]
 
 
 @pytest.mark.parametrize("arrangement", [{"shared_trunk": True}, {"lora_rank": 2, "learning_rate": 1e-2}], ids=str)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -63,6 +64,29 @@ def test_one_request_too_many_is_told_to_come_again(server, client):
         assert httpx.get(f"{url}/health").status_code == 200
     until(lambda: within(app) == (0, 0), 2)
     assert client.chat.completions.create(model="starter", messages=ASK, max_tokens=1).choices
+
+
+def test_64_streams_at_once_all_end_as_they_would_alone_and_memory_stays(server_home):
+    with live.serving(max_batch=64, max_waiting=64) as (url, app):
+        client = live.client(url)
+        alone = _streamed(client)
+        sizes = []
+        for _ in range(3):
+            with ThreadPoolExecutor(64) as pool:
+                texts = list(pool.map(_streamed, [client] * 64))
+            assert texts == [alone] * 64
+            sizes.append(_rss())
+        assert sizes[-1] < 1.1 * sizes[0], sizes  # the first round has made what stays
+        assert within(app) == (0, 0)
+
+
+def _streamed(client):
+    chunks = client.chat.completions.create(model="starter", messages=ASK, temperature=0, max_tokens=20, stream=True)
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+
+def _rss():
+    return int(Path("/proc/self/statm").read_text().split()[1])
 
 
 def test_many_clients_together_get_what_each_gets_alone(client):

@@ -25,7 +25,9 @@ def job(home):
     db = Database()
     body = io.BytesIO("".join(json.dumps(row) + "\n" for row in ROWS).encode())
     file = files.add(db, "", "train.jsonl", "fine-tune", body)
-    return db, queue.create(db, "", "starter", file["id"], None, "k", 3, {"n_epochs": 5, "batch_size": 4}, None)["id"]
+    return db, queue.create(
+        db, "", "starter", file["id"], None, "k", 3, queue.Method("supervised", {"n_epochs": 5, "batch_size": 4}), None
+    )["id"]
 
 
 def steps(db, job_id):
