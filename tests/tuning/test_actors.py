@@ -82,6 +82,14 @@ def test_an_adapter_that_is_off_is_the_policy_as_it_began(loaded):
     assert changed and not any("norm" in name or "ln_" in name or "wte" in name for name in changed)
 
 
+def is_likeliest(policy, drawn):
+    """Check that every answer takes the policy's likeliest token each time."""
+    for row, ids in enumerate(drawn.rows):
+        logits = policy(torch.tensor([ids])).logits[0]
+        for t in drawn.mask[row].nonzero()[:, 0].tolist():
+            assert int(logits[t - 1].argmax()) == ids[t]
+
+
 def test_the_engine_samples_from_the_adapter_and_the_base_stays_to_the_bit(loaded):
     models = actors.made(*loaded, dataclasses.replace(CONFIG, lora_rank=2))
     plain = rollout.sample(models.engine, PROMPTS, 5, range(3), temperature=0.0)
@@ -91,10 +99,7 @@ def test_the_engine_samples_from_the_adapter_and_the_base_stays_to_the_bit(loade
     kept = {name: weight.clone() for name, weight in models.policy.state_dict().items()}
     with adapter.answering(models.engine, models.policy):
         drawn = rollout.sample(models.engine, PROMPTS, 5, range(3), temperature=0.0)
-    for row, ids in enumerate(drawn.rows):
-        logits = models.policy(torch.tensor([ids])).logits[0]
-        for t in drawn.mask[row].nonzero()[:, 0].tolist():
-            assert int(logits[t - 1].argmax()) == ids[t]
+    is_likeliest(models.policy, drawn)
     assert drawn.rows != plain.rows
     with pytest.raises(KeyError), adapter.answering(models.engine, models.policy):
         raise KeyError("whatever happens inside")
@@ -114,10 +119,7 @@ def test_packed_weights_follow_the_adapter(loaded, monkeypatch):
                 torch.nn.init.normal_(weight, std=2.0, generator=torch.Generator().manual_seed(seed + len(name)))
         with adapter.answering(models.engine, models.policy):
             drawn = rollout.sample(models.engine, PROMPTS, 5, range(3), temperature=0.0)
-        for row, ids in enumerate(drawn.rows):
-            logits = models.policy(torch.tensor([ids])).logits[0]
-            for t in drawn.mask[row].nonzero()[:, 0].tolist():
-                assert int(logits[t - 1].argmax()) == ids[t]
+        is_likeliest(models.policy, drawn)
 
 
 @pytest.mark.parametrize("arrangement", [{"shared_trunk": True}, {"lora_rank": 2, "learning_rate": 1e-2}], ids=str)
