@@ -13,6 +13,7 @@ import orjson
 
 from apps.server.database import Database, Row, new_id
 from apps.server.errors import ApiError, missing
+from apps.server.lookup import found
 from chains.home import home, machine_error
 
 PURPOSES = ("fine-tune", "batch", "assistants", "vision", "user_data", "evals")
@@ -90,10 +91,10 @@ def _no_jsonl(why: str) -> ApiError:
 
 def find(db: Database, owner: str, file_id: str) -> Row:
     """Return the owner's file. Raises ApiError 404 where there is none, where it is another's, and once it has expired."""
-    for row in db.rows("SELECT * FROM files WHERE id = ? AND owner = ?", (file_id, owner)):
-        if row["expires_at"] is None or row["expires_at"] > time.time():
-            return row
-    raise missing("file", file_id)
+    row = found(db, "files", "file", file_id, owner)
+    if row["expires_at"] is not None and row["expires_at"] <= time.time():
+        raise missing("file", file_id)
+    return row
 
 
 def listed(db: Database, owner: str, purpose: str | None) -> list[Row]:

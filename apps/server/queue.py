@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.server.database import Database, Row, new_id
-from apps.server.errors import ApiError, missing
+from apps.server.errors import ApiError
+from apps.server.lookup import found
 from apps.server.webhooks.endpoints import notify
 from chains.models import registry
 
@@ -49,17 +50,12 @@ def create(
 
 def get(db: Database, job_id: str) -> Row:
     """Return a job. Raises ApiError 404 where there is none."""
-    for row in db.rows("SELECT * FROM jobs WHERE id = ?", (job_id,)):
-        return row
-    raise missing("fine-tuning job", job_id)
+    return found(db, "jobs", "fine-tuning job", job_id)
 
 
 def owned(db: Database, owner: str, job_id: str) -> Row:
     """Return the owner's job. Raises ApiError 404 where there is none, or it is another's."""
-    row = get(db, job_id)
-    if row["owner"] != owner:
-        raise missing("fine-tuning job", job_id)
-    return row
+    return found(db, "jobs", "fine-tuning job", job_id, owner)
 
 
 def listed(db: Database, owner: str | None = None) -> list[Row]:

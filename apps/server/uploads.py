@@ -9,7 +9,8 @@ from typing import Any, BinaryIO
 
 from apps.server import files
 from apps.server.database import Database, Row, new_id
-from apps.server.errors import ApiError, missing
+from apps.server.errors import ApiError
+from apps.server.lookup import found
 from chains.home import home
 
 LASTS_S = 3600
@@ -29,10 +30,9 @@ def create(
 
 def find(db: Database, owner: str, upload_id: str) -> Row:
     """Return the owner's upload. Raises ApiError 404 where there is none, or it is another's."""
-    for row in db.rows("SELECT * FROM uploads WHERE id = ? AND owner = ?", (upload_id, owner)):
-        late = row["status"] == "pending" and row["created_at"] + LASTS_S <= time.time()
-        return {**row, "status": "expired"} if late else row
-    raise missing("upload", upload_id)
+    row = found(db, "uploads", "upload", upload_id, owner)
+    late = row["status"] == "pending" and row["created_at"] + LASTS_S <= time.time()
+    return {**row, "status": "expired"} if late else row
 
 
 def pending(db: Database, owner: str, upload_id: str) -> Row:

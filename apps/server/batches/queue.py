@@ -5,7 +5,8 @@ import time
 from typing import Any
 
 from apps.server.database import Database, Row, new_id
-from apps.server.errors import ApiError, missing
+from apps.server.errors import ApiError
+from apps.server.lookup import found
 from apps.server.webhooks.endpoints import notify
 
 ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
@@ -26,17 +27,12 @@ def create(
 
 def get(db: Database, batch_id: str) -> Row:
     """Return a batch. Raises ApiError 404 where there is none."""
-    for row in db.rows("SELECT * FROM batches WHERE id = ?", (batch_id,)):
-        return row
-    raise missing("batch", batch_id)
+    return found(db, "batches", "batch", batch_id)
 
 
 def owned(db: Database, owner: str, batch_id: str) -> Row:
     """Return the owner's batch. Raises ApiError 404 where there is none, or it is another's."""
-    row = get(db, batch_id)
-    if row["owner"] != owner:
-        raise missing("batch", batch_id)
-    return row
+    return found(db, "batches", "batch", batch_id, owner)
 
 
 def listed(db: Database, owner: str) -> list[Row]:

@@ -5,7 +5,8 @@ import time
 from typing import Any
 
 from apps.server.database import Database, Row
-from apps.server.errors import ApiError, missing
+from apps.server.errors import ApiError
+from apps.server.lookup import found
 
 KEPT_S = 30 * 24 * 3600
 MOST_TURNS = 1000
@@ -19,9 +20,7 @@ def keep(db: Database, owner: str, response: dict[str, Any], items: list[dict[st
 
 def find(db: Database, owner: str, response_id: str) -> Row:
     """Return the owner's response. Raises ApiError 404 where there is none, or it is another's."""
-    for row in db.rows("SELECT * FROM responses WHERE id = ? AND owner = ?", (response_id, owner)):
-        return row
-    raise missing("response", response_id)
+    return found(db, "responses", "response", response_id, owner)
 
 
 def before(db: Database, owner: str, response_id: str | None) -> list[dict[str, Any]]:

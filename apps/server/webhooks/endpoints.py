@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from apps.server.database import Database, Row, new_id
-from apps.server.errors import missing
+from apps.server.lookup import found
 from apps.server.webhooks import signing
 
 JOBS = tuple(f"fine_tuning.job.{status}" for status in ("succeeded", "failed", "cancelled"))
@@ -26,9 +26,7 @@ def create(db: Database, owner: str, name: str, url: str, events: Sequence[str])
 
 def find(db: Database, owner: str, hook_id: str) -> Row:
     """Return the owner's endpoint. Raises ApiError 404 where there is none, or it is another's."""
-    for row in db.rows("SELECT * FROM webhooks WHERE id = ? AND owner = ?", (hook_id, owner)):
-        return row
-    raise missing("webhook endpoint", hook_id)
+    return found(db, "webhooks", "webhook endpoint", hook_id, owner)
 
 
 def listed(db: Database, owner: str) -> list[Row]:

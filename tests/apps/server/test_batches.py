@@ -177,6 +177,7 @@ def test_a_batch_goes_on_after_its_server_was_killed(server_home):
         assert done.status == "completed" and len(answers) == 200 and known <= set(answers)
         told = httpx.get(f"http://127.0.0.1:{port}/metrics").text
         asked = re.search(r'chaintune_requests_total{route="/v1/chat/completions",status="200"} (\S+)', told)
+        assert asked, told
         assert float(asked[1]) == 200 - len(known)  # what was known is not asked again
     finally:
         child.kill()
