@@ -118,14 +118,14 @@ def _question(row: Mapping[str, Any], texts: Mapping[str, str], where: str) -> Q
         raise UsageError(f"{where}: question is {question!r}; expected {_SHOWN}")
     given = row.get("answer")
     listed = given if isinstance(given, list) else [given]
-    answers = [answer for answer in listed if isinstance(answer, str) and answer.strip()]
+    answers = [answer for answer in listed if isinstance(answer, str)]
     if not answers or len(answers) < len(listed):
         raise UsageError(f"{where}: answer is {given!r}; give a text, or a list of texts any of which is right")
     evidence = row.get("evidence")
     if evidence is not None and not isinstance(evidence, list):
         raise UsageError(f"{where}: evidence is {evidence!r}; expected {_SHOWN}")
     places = None if evidence is None else tuple(_place(piece, texts, where) for piece in evidence)
-    return Question(question, tuple(answers), places)
+    return Question(question, tuple(answer for answer in answers if answer.strip()), places)
 
 
 def _place(piece: Any, texts: Mapping[str, str], where: str) -> Place:

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
+import chains
 from apps import bots
 from apps.cli import flags, show
 from apps.text import language, text
 from apps.ui import server
-from chains import load_model
 from chains.errors import MachineError
 
 
@@ -30,7 +30,9 @@ def ui(
     words = language(lang)
     server.check_port(port)
     if model is not None:
-        load_model(model)  # its weights are read when it is first asked; a name that stands for nothing is refused here
+        chains.load_model(
+            model
+        )  # its weights are read when it is first asked; a name that stands for nothing is refused here
     if library is not None:
         bots.check_library(library)
     chosen = server.Settings(model, str(library.absolute()) if library else None, embeddings, words)

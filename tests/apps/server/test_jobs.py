@@ -168,7 +168,7 @@ def test_a_file_that_cannot_be_trained_on_fails_the_job_by_line(running, kind):
 
 
 @pytest.mark.parametrize("change", [
-    {"training_file": "file-none"}, {"suffix": "No Good!"}, {"method": {"type": "dpo"}}, {"seed": -1},
+    {"training_file": "file-none"}, {"suffix": "No Good!"}, {"method": {"type": "magic"}}, {"seed": -1},
     {"hyperparameters": {"n_epochs": 99}}, {"integrations": [{"type": "wandb", "wandb": {"project": "x"}}]},
 ])  # fmt: skip
 def test_a_job_that_cannot_be_is_refused_at_once(running, data, change):
