@@ -18,6 +18,7 @@ from apps.server import uploads
 from apps.server.batches import queue, work
 from apps.server.database import Database
 from tests.apps.server import live
+from tests.apps.server.conftest import roomy
 
 ASK = [{"role": "user", "content": "What colour is the sky?"}]
 
@@ -157,7 +158,9 @@ def serve(port):
     raise AssertionError("the server did not start")
 
 
-def test_a_batch_goes_on_after_its_server_was_killed(server_home):
+def test_a_batch_goes_on_after_its_server_was_killed(tmp_path, monkeypatch):
+    monkeypatch.setenv("CHAINTUNE_HOME", str(tmp_path))  # where no other server takes the batch over
+    roomy()
     port = live.free_port()
     client = live.client(f"http://127.0.0.1:{port}")
     child = serve(port)
@@ -177,7 +180,6 @@ def test_a_batch_goes_on_after_its_server_was_killed(server_home):
         assert done.status == "completed" and len(answers) == 200 and known <= set(answers)
         told = httpx.get(f"http://127.0.0.1:{port}/metrics").text
         asked = re.search(r'chaintune_requests_total{route="/v1/chat/completions",status="200"} (\S+)', told)
-        assert asked, told
         assert float(asked[1]) == 200 - len(known)  # what was known is not asked again
     finally:
         child.kill()
