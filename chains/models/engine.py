@@ -7,6 +7,11 @@
 Chains, the chat page and PPO's rollouts all come here, from any thread or event loop, and meet in one scheduler: rows enter and leave
 while others decode, each with its own limits, stop texts, constraint and random stream, so that a row's tokens do not depend on what else
 is in the batch. A thread of the engine's own does the work; it ends when there has been none for a while.
+
+transformers' own continuous batching is the library's way to do this. What is used of transformers is the models and the dispatch of their
+attention; the batching is not, because beside it (tests/bench/generate.py throughput, 32 requests with a shared beginning, one AMD Zen 5
+core) this engine made 2.5 times its tokens a second with 14 M parameters and 3.6 times with 110 M in bfloat16, 2.8 times with 14 M in
+float32, in 0.71 to 0.88 of its memory above the loaded model's.
 """
 
 import asyncio
