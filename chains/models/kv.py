@@ -96,15 +96,11 @@ class Pages:
         return len(self._free) == self._count
 
     def _grow(self, more: int) -> None:
-        self._free += range(self._count, self._count + more)
-        self._count += more
+        count = self._count + more
         for layer, (keys, values) in self.layers.items():
-            self.layers[layer] = (self._grown(keys), self._grown(values))
-
-    def _grown(self, old: torch.Tensor) -> torch.Tensor:
-        new = old.new_zeros(self._count, *old.shape[1:])
-        new[: len(old)] = old
-        return new
+            self.layers[layer] = (_grown(keys, count), _grown(values, count))
+        self._free += range(self._count, count)  # last: where memory ran out, nobody has a page that is not there
+        self._count = count
 
     def layer(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return a layer's keys (P, KH, g, D) and values (P, KH, g, Dv); `keys` and `values` (KH, n, D or Dv) say their kind."""
@@ -133,6 +129,15 @@ class Pages:
             copied = [part[list(pages)].transpose(0, 1).flatten(1, 2)[None, :, :used].clone() for part in pair]
             segment.pages.layers[layer] = (copied[0], copied[1])
         return segment
+
+
+def _grown(old: torch.Tensor, count: int) -> torch.Tensor:
+    """Return the pages with room for `count`; they have it already where growing failed half-way."""
+    if len(old) >= count:
+        return old
+    new = old.new_zeros(count, *old.shape[1:])
+    new[: len(old)] = old
+    return new
 
 
 def distinct(paths: Iterable[Path]) -> int:
