@@ -227,7 +227,7 @@ def test_awaiting_takes_no_thread_once_the_model_is_there(llm, monkeypatch):
 
 @pytest.mark.parametrize("form", ["ainvoke", "abatch", "astream"])
 def test_who_leaves_frees_the_row(form, llama, tokenizer):
-    llm = LocalChat(llama, tokenizer, max_tokens=200)
+    llm = LocalChat(llama, tokenizer, temperature=0, max_tokens=200)
 
     async def left():
         if form == "astream":
