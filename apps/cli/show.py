@@ -95,6 +95,7 @@ def progress(label: str) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    above = sys.stdout.isatty()  # what is printed meanwhile stands above the bar; in a file it stays in the file
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=above) as bar:
         task = bar.add_task(label, total=None, note="")
         yield lambda done, total, note: bar.update(task, completed=done, total=total or None, note=plain(note))

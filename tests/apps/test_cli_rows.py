@@ -95,3 +95,21 @@ def test_a_terminal_sees_a_bar_and_ctrl_c_leaves_the_folder_as_it_was(tmp_path):
             drawn += piece
     assert work.wait() == 1 and b"interrupted" in drawn and b"Traceback" not in drawn
     assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+def test_a_mended_copy_has_a_bar_too_and_the_diff_goes_where_the_results_go(tmp_path):
+    rows = [{"prompt": f"{n} " * 40, "completion": f"answer\a {n}" if n == 7 else f"answer {n}"} for n in range(3000)]
+    file, diff = save(tmp_path / "a.jsonl", rows), tmp_path / "diff"
+    terminal, end = pty.openpty()
+    words = ["data", "check", file, "--no-near", "--fix", str(tmp_path / "mended.jsonl")]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    with diff.open("wb") as results:
+        work = subprocess.Popen([sys.executable, "-m", "apps.cli", *words], stdout=results, stderr=end, env=environment)
+    os.close(end)
+    drawn = b""
+    with contextlib.suppress(OSError):
+        while piece := os.read(terminal, 65536):
+            drawn += piece
+    assert work.wait() == 0
+    assert re.search(rb"mended\.jsonl.*[1-9]\d*/\d+", drawn) and b"@@" not in drawn
+    assert "@@ 8 control-character @@" in diff.read_text()

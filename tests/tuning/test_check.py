@@ -419,7 +419,9 @@ def test_fix_repairs_what_is_safe_and_leaves_the_rest(tmp_path):
         + b"\n"
     )
     changes = []
-    counts = formats.fix(path, tmp_path / "e.jsonl", (), changes.append)
+    heard = []
+    counts = formats.fix(path, tmp_path / "e.jsonl", (), changes.append, lambda *step: heard.append(step))
+    assert heard == sorted(heard) and heard[-1] == (2 * path.stat().st_size,) * 2
     assert counts == {"bom": 1, "crlf": 1, "control-character": 1, "duplicate": 1}
     assert (tmp_path / "e.jsonl").read_bytes().splitlines() == [
         good,

@@ -42,9 +42,11 @@ def fix(
     target: str | Path,
     columns: tuple[str, ...] = (),
     tell: Callable[[Change], None] = lambda change: None,
+    advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, int]:
     """Write `source` with the safe repairs to `target`, tell each change, and return how many there were by rule.
 
+    The file is read twice, for the rows that stand earlier too and for the copy; `advance` hears the bytes of both.
     Raises UsageError where `target` is `source`, or is of another kind.
     """
     source, target = Path(source), Path(target)
@@ -56,14 +58,15 @@ def fix(
         raise UsageError(
             f"{target} is of another kind than {source}; give it the same ending, or convert it afterwards"
         )
-    twice = _twice(source, options)
+    twice = _twice(rows, lambda done: advance(done, 2 * rows.size))
     counts: dict[str, int] = {}
 
     def note(change: Change) -> None:
         counts[change.rule] = counts.get(change.rule, 0) + 1
         tell(change)
 
-    with closing(_repaired(rows, twice, note)) as made:
+    ahead = _counted(rows, lambda done: advance(rows.size + done, 2 * rows.size))
+    with closing(_repaired(ahead, twice, note)) as made:
         if rows.container == "jsonl":
             _write_lines(target, made)
         else:
@@ -73,11 +76,20 @@ def fix(
     return counts
 
 
-def _twice(source: Path, options: Options) -> set[int]:
+def _counted(rows: Rows, advance: Callable[[int], None]) -> Iterator[Record]:
+    """Yield the records, telling after every 64th how many bytes lie behind."""
+    for number, record in enumerate(rows):
+        yield record
+        if number % 64 == 0:
+            advance(rows.done)
+    advance(rows.size)
+
+
+def _twice(rows: Rows, advance: Callable[[int], None]) -> set[int]:
     """Return the numbers (from 0) of the records whose row stands earlier too."""
     found: set[int] = set()
     with Ledger() as ledger:
-        for number, record in enumerate(Rows(source, options)):
+        for number, record in enumerate(_counted(rows, advance)):
             if record.row is not None:
                 ledger.add(row_key(record.row), 0, number)
         for group in ledger.groups():
@@ -86,7 +98,7 @@ def _twice(source: Path, options: Options) -> set[int]:
 
 
 def _repaired(
-    rows: Rows, twice: set[int], note: Callable[[Change], None]
+    rows: Iterator[Record], twice: set[int], note: Callable[[Change], None]
 ) -> Generator[tuple[Record, Row | None, bool], None, None]:
     """Yield each record that stays, its row, and whether the row was changed."""
     for number, record in enumerate(rows):

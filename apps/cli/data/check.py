@@ -135,7 +135,8 @@ def _fix(file: Path, fixed: Path, columns: tuple[str, ...], json: bool) -> dict[
         for line in change.lines():
             put(line)
 
-    return formats.fix(file, fixed, columns, tell)
+    with show.reading(fixed.name) as advance:
+        return formats.fix(file, fixed, columns, tell, advance)
 
 
 def _print(report: "formats.Report", tongue: str, price: float | None) -> None:
