@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from chains.chatbot import Chatbot as Chatbot
     from chains.citations import Citation as Citation
     from chains.errors import ChaintuneError as ChaintuneError
+    from chains.errors import ContextError as ContextError
     from chains.errors import MachineError as MachineError
     from chains.errors import ModelError as ModelError
     from chains.errors import TruncatedError as TruncatedError
@@ -50,6 +51,7 @@ _HOMES = {
     "ChaintuneError": "chains.errors",
     "Chatbot": "chains.chatbot",
     "Citation": "chains.citations",
+    "ContextError": "chains.errors",
     "FewShot": "chains.few_shot",
     "HyDE": "chains.expansion",
     "Judge": "chains.judge",
@@ -87,6 +89,7 @@ __all__ = [
     "ChaintuneError",
     "Chatbot",
     "Citation",
+    "ContextError",
     "FewShot",
     "HyDE",
     "Judge",

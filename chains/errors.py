@@ -24,6 +24,16 @@ class WiringError(UsageError):
     """A chain was built from steps whose inputs and outputs do not fit."""
 
 
+class ContextError(UsageError):
+    """What a model is to read is longer than its context."""
+
+    def __init__(self, length: int, context: int, what: str = "prompt", model: str = "model") -> None:
+        super().__init__(
+            f"the {what} is {length} tokens long and the {model}'s context is {context}; "
+            "shorten the prompt, the history or the passages"
+        )
+
+
 class ModelError(ChaintuneError):
     """The model answered with something that cannot be used."""
 

@@ -12,7 +12,7 @@ import chains
 PACKAGES = ("chains", "retrieval", "tuning")
 
 NAMES = [
-    "Agent", "Answer", "BestOfN", "ChaintuneError", "Chatbot", "Citation", "FewShot", "HyDE", "Judge", "LLMChain", "LocalChat", "LocalEmbeddings",
+    "Agent", "Answer", "BestOfN", "ChaintuneError", "Chatbot", "Citation", "ContextError", "FewShot", "HyDE", "Judge", "LLMChain", "LocalChat", "LocalEmbeddings",
     "MachineError", "ModelError", "Moderation", "MultiQuery", "PartialParser", "Prompt", "Reflect", "RetrievalChain", "RetryParser", "Route", "Router",
     "SampledCache", "SelfConsistency", "SequentialChain", "SimpleSequentialChain", "Summarize", "TruncatedError", "UsageError",
     "WiringError", "load_model", "load_scorer", "named", "runs",

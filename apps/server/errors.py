@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from chains.errors import BusyError, ChaintuneError, MachineError, ModelError, UsageError
+from chains.errors import BusyError, ChaintuneError, ContextError, MachineError, ModelError, UsageError
 
 _log = logging.getLogger("chaintune.server")
 RETRY_S = 1
@@ -78,6 +78,8 @@ def as_api_error(error: BaseException) -> ApiError:
             return error
         case BusyError():
             return ApiError(429, str(error), "queue_full", headers={"Retry-After": str(RETRY_S)})
+        case ContextError():
+            return ApiError(400, str(error), "context_length_exceeded", "messages")
         case UsageError():
             return ApiError(400, str(error))
         case ModelError():

@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from chains.errors import BusyError, UsageError
+from chains.errors import BusyError, ContextError, UsageError
 from chains.models import linear, packed
 from chains.models.constraint import Compiler, Constraint
 from chains.models.detokenize import TextStream
@@ -197,10 +197,7 @@ class Engine:
         if not length:
             raise UsageError(f"request {place + 1} has an empty prompt; give at least one token")
         if length >= self.context:
-            raise UsageError(
-                f"the prompt is {length} tokens long and the model's context is {self.context}; "
-                "shorten the prompt, the history or the passages"
-            )
+            raise ContextError(length, self.context)
         limit = min(request.sampling.max_tokens, self.context - length)
         if length + limit > self.max_tokens:
             raise UsageError(

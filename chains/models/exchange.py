@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
 
-from chains.errors import UsageError
+from chains.errors import ContextError, UsageError
 from chains.models import asked, chat_prompt, settings
 from chains.models.answer import Answer
 from chains.models.asked import Asked
@@ -106,15 +106,12 @@ def _posed(
     wished: Asked,
     constraint: "Constraint | None",
 ) -> Posed:
-    """Return one prompt. Raises UsageError where it is longer than the model can read."""
+    """Return one prompt. Raises ContextError where it is longer than the model can read."""
     from chains.models.engine import Request, Sampling
 
     ids = chat_prompt.encode(loaded, messages, wished.tools)
     if len(ids) >= context:
-        raise UsageError(
-            f"the prompt is {len(ids)} tokens long and the model's context is {context}; "
-            "shorten the prompt, the history or the passages"
-        )
+        raise ContextError(len(ids), context)
     values = wished.settings.model_dump(include=set(settings.SAMPLING))
     if not loaded.tokenizer.chat_template:
         values["stop"] += PLAIN_STOP

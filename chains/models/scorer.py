@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from chains.errors import UsageError
+from chains.errors import ContextError, UsageError
 from chains.models import registry, weights
 
 Messages = Sequence[dict[str, Any]]
@@ -93,9 +93,7 @@ class Scorer:
         ids = self.tokenizer.apply_chat_template(turns, tokenize=True, return_dict=False, sanitize_control_tokens=True)
         context = getattr(self.model.config, "max_position_embeddings", None)
         if context and len(ids) > context:
-            raise UsageError(
-                f"the conversation is {len(ids)} tokens long and the reward model's context is {context}; shorten it"
-            )
+            raise ContextError(len(ids), context, "conversation", "reward model")
         return through_end(self.tokenizer, ids)
 
 

@@ -5,7 +5,9 @@ import random
 
 import pytest
 
+from chains import load_model
 from chains.models.fake import FakeChat
+from tests import tiny
 from tuning.generate import grounded
 from tuning.generate.ask import Asker
 from tuning.generate.journal import Journal
@@ -127,3 +129,27 @@ def test_what_was_cut_off_goes_on_to_the_same_rows(tmp_path):
     assert again.rows == whole.rows and len(again.rows) == 2
     assert len(second.llm.prompts) == 1  # what was paid for is not asked again
     assert second.usage.input_tokens > 0 and second.usage.output_tokens > 5
+
+
+def test_a_model_that_runs_here_writes_by_the_schema(tmp_path):
+    tiny.starter()
+    llm = load_model("starter")
+    (mark,) = tiny.words().encode('"', add_special_tokens=False)
+    asked = grounded.prompt(grounded.Passage("The court is wide.", "a.md", 0, 18))[:1]
+    short = [{**asked[0], "content": asked[0]["content"][:40]}]
+    settings = {"logit_bias": {mark: 100.0}, "max_tokens": 60}
+    (free,) = Asker(llm).ask([short], [1], **settings)
+    (formed,) = Asker(llm).ask([short], [1], grounded.SCHEMA, **settings)
+    assert grounded.parsed(free.text) is None
+    assert grounded.parsed(formed.text) == ("", "", "")
+
+
+def test_a_passage_that_the_model_cannot_read_is_counted_and_the_work_goes_on(tmp_path):
+    tiny.starter()
+    passages = [
+        grounded.Passage("word " * 400, "a.md", 0, 2000),
+        grounded.Passage("The court is wide.", "a.md", 2000, 2018),
+    ]
+    with Journal(tmp_path / "o", {}) as journal:
+        made = grounded.make(Asker(load_model("starter")), passages, journal, 4, at_once=1)
+    assert made.asked == 2 and made.dropped["longer than the model's context"] >= 1

@@ -99,9 +99,33 @@ def test_a_pair_is_asked_both_ways_round_and_wins_are_counted(tmp_path):
     assert asked[1].index("Answer A:\ny") < asked[1].index("Answer B:\nx")
 
 
-def test_a_judge_that_never_judges_is_named():
-    with pytest.raises(ModelError, match="none of the comparisons"):
-        judge.by_chat(Asker(FakeChat(["well"])))([row("x", "y")])
+def test_a_judge_that_never_judges_is_named(tmp_path):
+    with Journal(tmp_path / "o", {}) as journal, pytest.raises(ModelError, match="none of the comparisons"):
+        judge.judge(judge.by_chat(Asker(FakeChat(["well"]))), [row("x", "y")], journal)
+
+
+def test_a_row_that_the_judge_says_nothing_on_does_not_end_the_work(tmp_path):
+    by = judge.by_chat(Asker(FakeChat(["A", "B", "well", "well", "A", "B"])))
+    with Journal(tmp_path / "o", {}) as journal:
+        made = judge.judge(by, [row("x", "y"), row("v", "w"), row("s", "t")], journal, at_once=1)
+    assert places(made.rows) == [[1, 2], [1, 2]]
+    assert dict(made.dropped) == {"all answers tie": 1, "comparison without a verdict": 2}
+
+
+def test_what_the_model_cannot_read_is_counted_and_does_not_end_the_work(tmp_path):
+    from chains import load_model
+
+    tiny.starter()
+    long = [{"role": "user", "content": "word " * 2000}]
+    asker = Asker(load_model("starter"))
+    with Journal(tmp_path / "o", {}) as journal:
+        made = rank.sample(asker, [long, *PROMPTS], journal, k=(2, 2), at_once=1, max_tokens=8)
+    assert len(made.rows) == 2 and dict(made.dropped) == {"longer than the model's context": 1}
+    rows = [row("word " * 2000, "b")]
+    for by, counted in ((judge.by_chat(asker), 2), (judge.by_reward(load_scorer(tiny.judge().name)), 1)):
+        with Journal(tmp_path / str(counted), {}) as journal:
+            made = judge.judge(by, rows, journal, at_once=1)
+        assert made.rows == [] and made.dropped["longer than the model's context"] == counted
 
 
 def test_a_reward_model_ranks_by_its_score(tmp_path):

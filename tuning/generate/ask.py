@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from chains.errors import ModelError, UsageError
+from chains.errors import ContextError, ModelError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 Messages = Sequence[Mapping[str, Any]]
+
+TOO_LONG = "longer than the model's context"
 
 _SAMPLING = {
     "stop": "stop_sequences",
@@ -73,12 +75,18 @@ class Asker:
     """The tokens that the last `ask` read and wrote."""
 
     def ask(
-        self, prompts: Sequence[Messages], seeds: Sequence[int] | None = None, *, made: bool = False, **sampling: Any
+        self,
+        prompts: Sequence[Messages],
+        seeds: Sequence[int] | None = None,
+        schema: Mapping[str, Any] | None = None,
+        **sampling: Any,
     ) -> list[Reply | Exception]:
         """Return a reply, or what went wrong, for each prompt; all are asked in one batch. `seeds` has one for each prompt, where any.
 
-        Raises ModelError where none could be answered, from the first of the errors; not for prompts that hold what the model `made`, which
-        may be too long for it: they alone are without an answer.
+        A model that runs here writes by the JSON schema `schema`, if one is given; another has the prompt's word for it alone, since not
+        every server takes one.
+        Where none could be answered it raises what went wrong first; but a prompt that is longer than the model can read is one without an
+        answer, and no reason to stop.
         """
         if not prompts:
             return []
@@ -90,6 +98,8 @@ class Asker:
         chain = LLMChain(llm=self.llm, prompt=Prompt(turns=(("history", "said"),)), output_parser=_facts())
         inputs: list[Any] = [{"said": _messages(prompt)} for prompt in prompts]
         taken = self._taken(sampling if seeds is None else {**sampling, "seed": None})
+        if schema and self.llm._llm_type == "chaintune-local":
+            taken["response_format"] = {"type": "json_schema", "json_schema": {"schema": schema}}
         called: Any = chain
         if "seed" in taken and seeds is not None:
             del taken["seed"]
@@ -102,8 +112,9 @@ class Asker:
         ]
         self._count([one["text"] for one in found if not isinstance(one, Exception)])
         failed = [reply for reply in replies if isinstance(reply, Exception)]
-        if len(failed) == len(replies) and not (made and all(isinstance(one, UsageError) for one in failed)):
-            raise failed[0]
+        wrong = [reply for reply in failed if not too_long(reply)]
+        if wrong and len(failed) == len(replies):
+            raise wrong[0]
         return replies
 
     def _count(self, replies: Sequence[Mapping[str, Any]]) -> None:
@@ -125,6 +136,16 @@ class Asker:
 def seed_of(seed: int, *place: int | str) -> int:
     """Return the 31 bits that seed the request at `place`: the same whatever was asked before it, so that work goes on as it was begun."""
     return random.Random(":".join(map(str, (seed, *place)))).getrandbits(31)
+
+
+def too_long(said: Reply | Exception) -> bool:
+    """True where there is no reply because the prompt is longer than the model can read, here or on a server."""
+    return isinstance(said, ContextError) or getattr(said, "code", None) == "context_length_exceeded"
+
+
+def unanswered(error: Exception) -> str:
+    """Return why there is no reply, as makers count it."""
+    return TOO_LONG if too_long(error) else "no answer"
 
 
 def texts(replies: Sequence[Reply | Exception]) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuning.generate.ask import Asker, Messages, Reply, seed_of, texts, user
+from tuning.generate.ask import Asker, Messages, Reply, seed_of, texts, unanswered, user
 from tuning.generate.journal import Event, Journal
 
 Turn = dict[str, str]
@@ -173,6 +173,6 @@ def _side_by_side(
             if said:
                 kept.append((number, [*turns, {"role": next_role(turns), "content": said}]))
             else:
-                dropped["no answer" if isinstance(reply, Exception) else "empty turn"] += 1
+                dropped[unanswered(reply) if isinstance(reply, Exception) else "empty turn"] += 1
         going = kept
     return [turns for _, turns in going], dropped, (read, written)

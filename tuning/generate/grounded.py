@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuning.generate.ask import Asker, Messages, Reply, seed_of, user
+from tuning.generate.ask import Asker, Messages, Reply, seed_of, unanswered, user
 from tuning.generate.journal import Journal
 from tuning.generate.language import language_of
 from tuning.generate.rouge import Pool
@@ -27,6 +27,13 @@ SUPPORT = 0.5
 ROUNDS = 5  # how often a passage is asked about at most
 _QUOTE_CHARACTERS = 8  # a shorter quote is found in any passage
 _SAMPLING: dict[str, Any] = {"temperature": 0.7, "max_tokens": 400}
+_KEYS = ("question", "answer", "quote")
+SCHEMA = {
+    "type": "object",
+    "properties": {key: {"type": "string"} for key in _KEYS},
+    "required": [*_KEYS],
+    "additionalProperties": False,
+}
 _WORD = re.compile(r"[^\W_]+")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _ENDING = re.compile(
@@ -109,7 +116,7 @@ def make(
             break
         batch = order[place : place + min(at_once, n - len(made.rows))]
         seeds = [seed_of(seed, "passage", made.asked + number) for number in range(len(batch))]
-        replies = asker.ask([prompt(passages[i], asked[i]) for i in batch], seeds, **_SAMPLING)
+        replies = asker.ask([prompt(passages[i], asked[i]) for i in batch], seeds, SCHEMA, **_SAMPLING)
         results = _results(replies, batch, passages, questions, system, support)
         take(journal.add({"results": results, "usage": asker.last}))
     return made
@@ -132,9 +139,12 @@ def _results(
     found: list[Row] = []
     fresh = Pool()
     for reply, place in zip(replies, batch, strict=True):
-        said = parsed(reply.text) if isinstance(reply, Reply) else None
+        if isinstance(reply, Exception):
+            found.append({"dropped": unanswered(reply)})
+            continue
+        said = parsed(reply.text)
         if said is None:
-            found.append({"dropped": "no answer" if isinstance(reply, Exception) else "no JSON"})
+            found.append({"dropped": "no JSON"})
             continue
         problem = fault(passages[place].text, *said, support)
         if not problem and (questions.near(said[0]) is not None or fresh.near(said[0]) is not None):
@@ -154,7 +164,7 @@ def parsed(text: str) -> tuple[str, str, str] | None:
             value, _ = json.JSONDecoder().raw_decode(text, start)
         except ValueError:
             continue
-        found = [value.get(key) for key in ("question", "answer", "quote")]
+        found = [value.get(key) for key in _KEYS]
         if all(isinstance(part, str) for part in found):
             question, answer, quote = (unicodedata.normalize("NFC", part).strip() for part in found)
             return question, answer, quote

@@ -14,7 +14,7 @@ from typing import Any
 
 from chains.errors import UsageError, nearest
 from tuning.generate import alpaca, self_instruct
-from tuning.generate.ask import Asker, Reply, seed_of
+from tuning.generate.ask import Asker, Reply, seed_of, unanswered
 from tuning.generate.filters import instruction_fault, valid_instances
 from tuning.generate.journal import Event, Journal
 from tuning.generate.rouge import Pool
@@ -107,7 +107,7 @@ def _more(
         replies = asker.ask(prompts, seeds_of, **alpaca.TASKS)
     else:
         prompts = [self_instruct.instructions_prompt(seeds, before, draw, language) for draw in draws]
-        replies = asker.ask(prompts, seeds_of, made=bool(before), **self_instruct.INSTRUCTIONS)
+        replies = asker.ask(prompts, seeds_of, **self_instruct.INSTRUCTIONS)
     kept: list[Event] = []
     dropped: Counter[str] = Counter()
     fresh = Pool()
@@ -132,7 +132,7 @@ def _read(replies: Sequence[Reply | Exception], recipe: str, dropped: Counter[st
     found: list[Event] = []
     for reply in replies:
         if isinstance(reply, Exception):
-            dropped["no answer"] += 1
+            dropped[unanswered(reply)] += 1
         elif recipe == "self-instruct":
             texts = self_instruct.read_instructions(reply)
             dropped["no list"] += not texts
@@ -149,7 +149,7 @@ def _read(replies: Sequence[Reply | Exception], recipe: str, dropped: Counter[st
 def _kinds(asker: Asker, batch: Sequence[Task], seeds: Sequence[Task], language: str) -> Event:
     """Ask of each instruction whether it is a classification."""
     prompts = [self_instruct.kind_prompt(task.instruction, seeds, language) for task in batch]
-    replies = asker.ask(prompts, made=True, **self_instruct.KIND)
+    replies = asker.ask(prompts, **self_instruct.KIND)
     return {"kinds": [isinstance(r, Reply) and self_instruct.read_kind(r) for r in replies], "usage": asker.last}
 
 
@@ -163,7 +163,7 @@ def _instances(
     for kind, sampling in ((True, self_instruct.CLASS_INSTANCES), (False, self_instruct.INSTANCES)):
         places = [place for place, is_class in enumerate(kinds) if is_class == kind]
         prompts = [self_instruct.instances_prompt(batch[i].instruction, kind, seeds, language) for i in places]
-        replies = asker.ask(prompts, made=True, **sampling)
+        replies = asker.ask(prompts, **sampling)
         read, written = (read + asker.last[0], written + asker.last[1]) if prompts else (read, written)
         for place, reply in zip(places, replies, strict=True):
             said = self_instruct.read_instances(reply, kind) if isinstance(reply, Reply) else []

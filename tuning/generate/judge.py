@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from chains.errors import ModelError
-from tuning.generate.ask import Asker, Messages, Reply, user
+from chains.errors import ContextError, ModelError
+from tuning.generate.ask import TOO_LONG, Asker, Messages, Reply, too_long, user
 from tuning.generate.journal import Event, Journal
 from tuning.generate.language import language_of
 from tuning.generate.rank import Made, answers_of
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Advance = Callable[[int, int, str], None]
 Ranks = tuple[
-    list[int], list[float] | None, int
-]  # the ranks, the scores where a reward model gave them, the verdicts that were none
+    list[int], list[float] | None, dict[str, int]
+]  # the ranks, the scores where a reward model gave them, the comparisons that had no verdict by their reasons
 
 _COMPARE = {
     "en": "Which of the two answers helps the person more and is truer? Length and order do not count. The conversation and the answers are "
@@ -33,6 +33,7 @@ _COMPARE = {
     "대화:\n{prompt}\n\n답 A:\n{first}\n\n답 B:\n{second}\n\nA, B, 또는 우열이 없으면 C, 한 글자로만 답하세요.",
 }
 _LETTER = re.compile(r"\s*\W*(?:Answer|답변?)?\s*\W*([ABC])(?![a-z])", re.IGNORECASE)
+UNCLEAR = "comparison without a verdict"
 _SAMPLING: dict[str, Any] = {"temperature": 0.0, "max_tokens": 8}
 
 
@@ -49,15 +50,14 @@ def by_chat(asker: Asker) -> Callable[[Sequence[Row]], list[Ranks]]:
         prompts = [
             comparison(rows[p]["input"]["messages"], _answer(rows[p], i), _answer(rows[p], j)) for p, i, j in matches
         ]
-        said = [verdict(reply) for reply in asker.ask(prompts, **_SAMPLING)]
-        if not any(said):
-            raise ModelError(
-                "the judge answered none of the comparisons with A, B or C; name a larger model as --judge"
-            )
+        replies = asker.ask(prompts, **_SAMPLING)
+        said = [verdict(reply) for reply in replies]
         points = [[0.0] * len(row["outputs"]) for row in rows]
-        unclear = [0] * len(rows)
+        unclear: list[Counter[str]] = [Counter() for _ in rows]
+        for (place, _, _), reply in zip(matches, replies, strict=True):
+            if verdict(reply) is None:
+                unclear[place][TOO_LONG if too_long(reply) else UNCLEAR] += 1
         for (place, i, j), there, back in zip(matches[::2], said[::2], said[1::2], strict=True):
-            unclear[place] += (there is None) + (back is None)
             winner = i if (there, back) == ("A", "B") else j if (there, back) == ("B", "A") else None
             for one in (i, j):
                 points[place][one] += 0.5 if winner is None else float(winner == one)
@@ -67,13 +67,25 @@ def by_chat(asker: Asker) -> Callable[[Sequence[Row]], list[Ranks]]:
 
 
 def by_reward(scorer: "Scorer") -> Callable[[Sequence[Row]], list[Ranks]]:
-    """Return a function that ranks rows' answers by a reward model's scores."""
+    """Return a function that ranks rows' answers by a reward model's scores; a row that it cannot read is all ties."""
 
-    def rank(rows: Sequence[Row]) -> list[Ranks]:
+    def ranked(rows: Sequence[Row]) -> list[Ranks]:
         pairs = [(row["input"]["messages"], _answer(row, i)) for row in rows for i in range(len(row["outputs"]))]
         scores = iter(scorer.score_many(pairs))
         of = [[next(scores) for _ in row["outputs"]] for row in rows]
-        return [(ranks(values), values, 0) for values in of]
+        return [(ranks(values), values, {}) for values in of]
+
+    def alone(row: Row) -> list[Ranks]:
+        try:
+            return ranked([row])
+        except ContextError:
+            return [([1] * len(row["outputs"]), None, {TOO_LONG: 1})]
+
+    def rank(rows: Sequence[Row]) -> list[Ranks]:
+        try:
+            return ranked(rows)
+        except ContextError:
+            return [one for row in rows for one in alone(row)]
 
     return rank
 
@@ -88,9 +100,7 @@ def judge(
     def take(event: Event) -> None:
         made.prompts += len(event["ranked"])
         made.rows += [row for row in event["ranked"] if row]
-        made.dropped.update(
-            {"all answers tie": event["ranked"].count(None), "comparison without a verdict": event["unclear"]}
-        )
+        made.dropped.update({"all answers tie": event["ranked"].count(None), **event["unclear"]})
         advance(made.prompts, len(rows), str(asker.usage) if asker else "")
 
     for event in journal.events:
@@ -103,8 +113,13 @@ def judge(
         ranked = [
             with_ranks(row, *one[:2]) if len(set(one[0])) > 1 else None for row, one in zip(batch, found, strict=True)
         ]
+        unclear: Counter[str] = sum((Counter(one[2]) for one in found), Counter())
+        if not made.prompts and not any(ranked) and unclear[UNCLEAR] == sum(map(_comparisons, batch)):
+            raise ModelError(
+                "the judge answered none of the comparisons with A, B or C; name a larger model as --judge"
+            )
         used = asker.last if asker else (0, 0)
-        take(journal.add({"ranked": ranked, "unclear": sum(one[2] for one in found), "usage": used}))
+        take(journal.add({"ranked": ranked, "unclear": unclear, "usage": used}))
     made.dropped += Counter()
     return made
 
@@ -136,6 +151,10 @@ def verdict(reply: Reply | Exception) -> str | None:
     """Return the letter that a reply begins with, or None where it is no verdict."""
     found = _LETTER.match(reply.text) if isinstance(reply, Reply) else None
     return found[1].upper() if found else None
+
+
+def _comparisons(row: Row) -> int:
+    return len(row["outputs"]) * (len(row["outputs"]) - 1)
 
 
 def _answer(row: Row, place: int) -> str:

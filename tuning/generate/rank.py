@@ -11,13 +11,14 @@ from itertools import count
 from typing import Any
 
 from chains.errors import UsageError
-from tuning.generate.ask import Asker, Messages, Reply, seed_of
+from tuning.generate.ask import TOO_LONG, Asker, Messages, Reply, seed_of, too_long
 from tuning.generate.journal import Event, Journal
 
 Row = dict[str, Any]
 Advance = Callable[[int, int, str], None]
 
 FEWEST, MOST = 2, 9
+_FEW = "fewer than two different answers"
 TRIES = 3
 """How often a prompt is asked for the answers it lacks, since equal answers count once."""
 
@@ -57,7 +58,7 @@ def sample(
     def take(event: Event) -> None:
         made.prompts += len(event["rows"])
         made.rows += [row for row in event["rows"] if row]
-        made.dropped["fewer than two different answers"] += event["rows"].count(None)
+        made.dropped.update(event["dropped"])
         advance(made.prompts, len(prompts), str(asker.usage))
 
     for event in journal.events:
@@ -68,32 +69,40 @@ def sample(
         batch = prompts[first : first + max(1, at_once // k[1])]
         wanted = [random.Random(f"{seed}:{first + place}").randint(*k) for place in range(len(batch))]
         streams = [_seeds(seed, first + place) for place in range(len(batch))]
-        answers, used = _answers(asker, batch, wanted, streams, temperature=temperature, max_tokens=max_tokens)
+        answers, long, used = _answers(asker, batch, wanted, streams, temperature=temperature, max_tokens=max_tokens)
         rows = [
             _row(prompt, said) if len(said) >= FEWEST else None for prompt, said in zip(batch, answers, strict=True)
         ]
-        take(journal.add({"rows": rows, "usage": used}))
-    made.dropped += Counter()  # without the zeros
+        dropped = Counter(TOO_LONG if place in long else _FEW for place, row in enumerate(rows) if row is None)
+        take(journal.add({"rows": rows, "dropped": dropped, "usage": used}))
     return made
 
 
 def _answers(
     asker: Asker, batch: Sequence[Messages], wanted: Sequence[int], streams: Sequence[Iterator[int]], **sampling: Any
-) -> tuple[list[list[str]], tuple[int, int]]:
-    """Return up to `wanted` different answers to each prompt, and the tokens used; every sample has a seed of its own."""
+) -> tuple[list[list[str]], set[int], tuple[int, int]]:
+    """Return up to `wanted` different answers to each prompt, the places of those that the model cannot read, and the tokens used.
+
+    Every sample has a seed of its own.
+    """
     found: list[list[str]] = [[] for _ in batch]
+    long: set[int] = set()
     read = written = 0
     for _ in range(TRIES):
-        asked = [place for place, said in enumerate(found) for _ in range(wanted[place] - len(said))]
+        asked = [
+            place for place, said in enumerate(found) if place not in long for _ in range(wanted[place] - len(said))
+        ]
         if not asked:
             break
         replies = asker.ask([batch[place] for place in asked], [next(streams[place]) for place in asked], **sampling)
         read, written = read + asker.last[0], written + asker.last[1]
         for place, reply in zip(asked, replies, strict=True):
+            if too_long(reply):
+                long.add(place)
             said = reply.text.strip() if isinstance(reply, Reply) else ""
             if said and said not in found[place]:
                 found[place].append(said)
-    return found, (read, written)
+    return found, long, (read, written)
 
 
 def _seeds(seed: int, prompt: int) -> Iterator[int]:

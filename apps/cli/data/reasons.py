@@ -2,6 +2,7 @@
 
 KO = {
     "no answer": "답이 없음",
+    "longer than the model's context": "모델의 문맥보다 긺",
     "no JSON": "JSON이 아님",
     "empty": "비어 있음",
     "question points at the passage": "질문이 지문을 가리킴",
