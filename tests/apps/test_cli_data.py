@@ -62,7 +62,7 @@ def test_check_of_good_data_ends_well(tmp_path, capsys):
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert main(["data", "check", str(file)]) == 0
     out = capsys.readouterr().out.splitlines()
-    assert out[0] == f"{file}: OpenAI chat, stored as JSONL, 60 rows"
+    assert out[0] == f"{file}: OpenAI chat (JSONL), 60 rows"
     assert out[-2:] == ["  moderation: not configured; name a model with --moderation", "good to train on"]
 
 
@@ -138,7 +138,7 @@ def test_convert_says_what_it_found_and_what_is_lost(tmp_path, capsys):
     )
     assert main(["data", "convert", str(file), str(out), "--to", "chat", "--lang", "en"]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == f"{file}: 2 rows of Alpaca, stored as JSON became 2 rows of openai-chat in {out}"
+    assert said[0] == f"{file}: 2 rows of Alpaca (JSON) became 2 rows of openai-chat in {out}"
     assert said[1:] == [
         "1 of 2 rows come back exactly as they were; what is lost:",
         "  instruction and input become one message (1)",

@@ -12,6 +12,7 @@ import pytest
 from chains.errors import UsageError
 from tests import tiny
 from tuning import formats
+from tuning.data import rules_text, scripts
 from tuning.data.words import RULES, WORDS
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
@@ -436,6 +437,14 @@ def test_fix_repairs_what_is_safe_and_leaves_the_rest(tmp_path):
     ) == set()
     with pytest.raises(UsageError, match="is the file that is checked"):
         formats.fix(path, path)
+
+
+def test_writing_systems_have_korean_names(tmp_path):
+    assert set(rules_text._SCRIPTS.values()) | {"other", "none"} == scripts.KOREAN.keys()
+    rows = [chat(user("공은 어떻게 생겼나요?"), bot("The ball is round, of course."))]
+    found = formats.check(write(tmp_path / "d.jsonl", rows)).findings
+    (said,) = (one.said("ko") for one in found if one.rule == "language-mix")
+    assert "질문은 한글, 답은 로마자입니다" in said
 
 
 def test_fix_works_on_tables_and_arrays_too(tmp_path):

@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from tuning.data.scripts import named
 from tuning.data.words import RULES, WORDS
 
 Row = dict[str, Any]
@@ -37,7 +38,8 @@ class Finding:
     def words(self, language: str) -> tuple[str, str]:
         """Return (what is wrong, what to do) in `en` or `ko`."""
         problem, fix = WORDS[language][self.rule]
-        shown = {name: _short(value) for name, value in self.values.items()}
+        mixed = self.rule == "language-mix"
+        shown = {name: named(value, language) if mixed else _short(value) for name, value in self.values.items()}
         return problem.format(**shown), fix.format(**shown)
 
     def said(self, language: str) -> str:

@@ -51,7 +51,7 @@ class Kind:
     @property
     def title(self) -> str:
         """Both as words."""
-        return f"{self.shape.title}, stored as {self.container.upper() if self.container != 'text' else 'text'}"
+        return f"{self.shape.title} ({self.container.upper() if self.container != 'text' else 'text'})"
 
 
 def shape_named(name: str, question: str | None = None, answer: str | None = None) -> Shape:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 def summary_lines(report: "Report", tongue: str, price: float | None) -> list[str]:
     """Return what a file holds, costs and takes, a sentence each."""
+    from tuning.data.scripts import named
     from tuning.data.words import RULES
 
     found = report.summary
@@ -22,7 +23,8 @@ def summary_lines(report: "Report", tongue: str, price: float | None) -> list[st
         lines.append(
             say("rows", tongue, **{k: found[k] for k in ("rows", "messages", "without_system", "without_user")})
         )
-        lines.append(say("languages", tongue, languages=_named(found["languages"])))
+        scripts = {named(script, tongue): count for script, count in found["languages"].items()}
+        lines.append(say("languages", tongue, languages=_named(scripts)))
         size = found["characters"]
         p = size["percentiles"]
         lines.append(say("characters", tongue, total=size["total"], low=p["p0"], high=p["p100"], middle=p["p50"]))
