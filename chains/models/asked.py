@@ -43,10 +43,10 @@ def asked(model: Any, given: Mapping[str, Any]) -> Asked:
     )
     if made.constraint is not None and made.schema is not None:
         raise UsageError("constraint and response_format both say what the answer looks like; give one of them")
-    if made.tools and (made.constraint is not None or made.schema is not None):
+    if made.tools and made.constraint is not None:
         raise UsageError(
-            "an answer cannot be a tool call and of a given form at once; leave out response_format or constraint, "
-            "or the tools (tool_choice='none')"
+            "a constraint leaves no room for a tool call; leave it out, or the tools (tool_choice='none'), "
+            "or give response_format, which tools go together with"
         )
     return made
 
@@ -66,7 +66,8 @@ def constraint_of(wished: Asked, form: Form, tokenizer: Any) -> "Constraint | No
         return Constraint.json_schema(closed(wished.schema))
     if form is OWN:
         raise UsageError(
-            "this model writes tool calls in a form that only its tokenizer reads, so a call cannot be demanded; "
-            "use tool_choice='auto' and tools that are not strict"
+            "this model writes tool calls in a form that only its tokenizer reads, so neither a call nor a form of answer "
+            "beside it can be demanded; use tool_choice='auto', tools that are not strict, and no response_format"
         )
-    return Constraint.grammar(grammar(form, wished.tools, single(tokenizer)))
+    answer = None if wished.schema is None else closed(wished.schema)
+    return Constraint.grammar(grammar(form, wished.tools, single(tokenizer), answer))

@@ -116,7 +116,9 @@ def _posed(
     if not loaded.tokenizer.chat_template:
         values["stop"] += PLAIN_STOP
     seeds = _seeds(wished.settings.seed, wished.settings.n)
-    reader = Reader(chat_prompt.form_of(loaded.tokenizer), wished.tools, loaded.tokenizer, ids)
+    reader = Reader(
+        chat_prompt.form_of(loaded.tokenizer), wished.tools, loaded.tokenizer, ids, wished.schema is not None
+    )
     requests = [Request(tuple(ids), Sampling(**{**values, "seed": seed}), constraint, loaded.adapter) for seed in seeds]
     return Posed(wished, reader, requests, model_name)
 

@@ -28,6 +28,8 @@ class Reader:
     tools: Tools | None
     tokenizer: Any
     prompt_ids: Sequence[int] = ()
+    formed: bool = False
+    """The answer is calls alone or JSON alone: a call's mark inside a JSON string opens nothing."""
 
     @property
     def own(self) -> bool:
@@ -38,9 +40,13 @@ class Reader:
         """Return the answer taken apart; without tools, and without a way of the tokenizer's own, it is text."""
         if self.own:
             return self._read_own(text)
-        if self.tools is None or self.form is OWN:
+        if self.tools is None or self.form is OWN or self.is_json(text):
             return Said(text)
         return read(self.form, text, self.tools.allowed)
+
+    def is_json(self, text: str) -> bool:
+        """Say whether an answer that begins with `text` is surely no call, because it began otherwise."""
+        return self.formed and not text.startswith(self.form.opens[: len(text)])
 
     def _read_own(self, text: str) -> Said:
         tools = list(self.tools.definitions) if self.tools else None
@@ -134,6 +140,8 @@ class StreamReader:
                 return 0
             return len(self._text)
         opens = self._reader.form.opens
+        if self._reader.is_json(self._text):
+            return len(self._text)
         if opens in self._text:
             return len(self._text[: self._text.index(opens)].rstrip())
         held = next(

@@ -86,16 +86,24 @@ def of_template(template: str | None) -> Form:
 # the grammar of an answer
 
 
-def grammar(form: Form, tools: Tools, tokens: Mapping[str, int]) -> str:
-    """Return the grammar of an answer: calls alone where `tools` forces one, else text and calls.
+def grammar(form: Form, tools: Tools, tokens: Mapping[str, int], schema: Mapping[str, Any] | bool | None = None) -> str:
+    """Return the grammar of an answer: calls alone where `tools` forces one, else calls or JSON under `schema`, else text and calls.
 
     `tokens` are the ids of the form's marks that are single tokens of the tokenizer.
     """
     calls = list(enumerate(tools.allowed.items()))
     rules = [f"call: {' | '.join(_call(form, name, place, tokens) for place, (name, _) in calls)}"]
     rules += [f"args_{place}: %json {json.dumps(_spaced(schema))}" for place, (_, schema) in calls]
-    answer = _forced if tools.forced else _free
-    return "\n".join([*answer(form, tools.several, tokens), *rules]) + "\n"
+    if tools.forced or schema is None:
+        answer = _forced if tools.forced else _free
+        return "\n".join([*answer(form, tools.several, tokens), *rules]) + "\n"
+    (calls_alone,) = _forced(form, tools.several, tokens)
+    either = [
+        "start: calls | answer",
+        calls_alone.replace("start:", "calls:", 1),
+        f"answer: %json {json.dumps(schema)}",
+    ]
+    return "\n".join([*either, *rules]) + "\n"
 
 
 def _spaced(schema: Mapping[str, Any]) -> dict[str, Any]:

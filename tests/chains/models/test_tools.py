@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from chains import LocalChat, UsageError
 from chains.errors import TruncatedError
+from chains.models.constraint import Constraint
 from chains.models.engine import Completion
 from tests.families import TEMPLATES, ends_strings, model, tokenizer
 
@@ -283,6 +284,34 @@ def test_a_strict_tool_is_held_to_its_schema_when_the_model_calls_it_of_its_own_
         assert ("now", {}) in seen
 
 
+def test_beside_tools_an_answer_is_a_call_or_keeps_its_form(llm, family):
+    class City(BaseModel):
+        name: str = Field(max_length=5)
+
+    bound = llm.bind_tools([Weather], response_format=City)
+    ways = [{"seed": seed, "temperature": 6.0} for seed in range(16)]
+    made = [bound.invoke("hi", **way) for way in ways]
+    assert 0 < sum(bool(each.tool_calls) for each in made) < len(made)
+    whole = [each for each in made if each.response_metadata["finish_reason"] != "length"]
+    assert len(whole) > 12
+    for each in whole:
+        assert not each.invalid_tool_calls
+        assert all(list(call["args"]) == ["city"] for call in each.tool_calls)
+        assert each.tool_calls or City.model_validate_json(each.content)
+    for way, each in zip(ways, made[:6], strict=False):
+        streamed = total(bound.stream("hi", **way))
+        assert streamed.content == each.content and calls_of(streamed) == calls_of(each)
+
+
+@pytest.mark.parametrize("family", ["qwen", "none"], indirect=True)
+def test_a_mark_in_a_formed_answer_opens_no_call(llm, says):
+    said = '{"name": "<tool_call>"}'
+    llm = says(llm, said)
+    form = {"type": "json_object"}
+    assert llm.invoke("hi", tools=[add], response_format=form).content == said
+    assert "".join(chunk.content for chunk in llm.stream("hi", tools=[add], response_format=form)) == said
+
+
 def test_no_choice_leaves_the_tools_out(llm):
     assert llm.show("hi", tools=[SUB], tool_choice="none").text == llm.show("hi").text
 
@@ -344,7 +373,7 @@ def test_an_invalid_call_is_not_lost_when_it_is_sent_back(llm, family, says):
         ({"tools": [3]}, "3 cannot be a tool"),
         ({"tools": [{"type": "web_search"}]}, "cannot be a tool|has no function"),
         ({"tools": [add], "parallel_tool_calls": "no"}, "parallel_tool_calls='no' cannot be used"),
-        ({"tools": [add], "response_format": {"type": "json_object"}}, "cannot be a tool call and of a given form"),
+        ({"tools": [add], "constraint": Constraint.regex("a")}, "a constraint leaves no room for a tool call"),
     ],
 )
 def test_tools_that_cannot_be_used_are_refused_before_the_model_loads(given, said, folder):
