@@ -198,6 +198,12 @@ class Engine:
             raise UsageError(f"request {place + 1} has an empty prompt; give at least one token")
         if length >= self.context:
             raise ContextError(length, self.context)
+        if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < self._vocabulary:
+            wrong = next(token for token in request.prompt_ids if not 0 <= token < self._vocabulary)
+            raise UsageError(
+                f"request {place + 1} has the token {wrong} in its prompt, and the model's tokens are 0 to {self._vocabulary - 1}; "
+                "encode it with the model's own tokenizer"
+            )
         limit = min(request.sampling.max_tokens, self.context - length)
         if length + limit > self.max_tokens:
             raise UsageError(

@@ -47,7 +47,8 @@ def answers(count: int, max_tokens: int = 400) -> Iterator[tuple[Schema, str | N
         Request((5, 6), Sampling(seed=seed, max_tokens=max_tokens), Constraint.json_schema(schema))
         for seed, schema in enumerate(schemas)
     ]
-    free = [Request((5, 6, seed), Sampling(seed=seed, max_tokens=40)) for seed in range(0, count, 4)]
+    tokens = model.config.vocab_size
+    free = [Request((5, 6, seed % tokens), Sampling(seed=seed, max_tokens=40)) for seed in range(0, count, 4)]
     done = engine.generate([*free, *requests])[len(free) :]
     for schema, one in zip(schemas, done, strict=True):
         yield schema, one.text if one.finish_reason == "stop" else None

@@ -187,6 +187,8 @@ def test_an_answer_ends_where_the_context_does(engine):
     ("prompt", "sentence"),
     [
         ((), "request 2 has an empty prompt; give at least one token"),
+        ((7, 100_000), "request 2 has the token 100000 in its prompt, and the model's tokens are 0 to"),
+        ((-1, 7), "request 2 has the token -1 in its prompt, and the model's tokens are 0 to"),
         (tuple([7] * 96), "the prompt is 96 tokens long and the model's context is 96; shorten the prompt"),
     ],
 )
