@@ -6,6 +6,8 @@ Every layer's tensors are made when its first keys come, so layers may differ in
 of a page, D and Dv the widths of a key and a value.
 """
 
+import math
+import mmap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -106,7 +108,7 @@ class Pages:
         """Return a layer's keys (P, KH, g, D) and values (P, KH, g, Dv); `keys` and `values` (KH, n, D or Dv) say their kind."""
         if layer not in self.layers:
             self.layers[layer] = tuple(  # type: ignore[assignment]
-                part.new_zeros(self._count, part.shape[0], self.grain, part.shape[2]) for part in (keys, values)
+                _blank(part, (self._count, part.shape[0], self.grain, part.shape[2])) for part in (keys, values)
             )
         return self.layers[layer]
 
@@ -135,9 +137,22 @@ def _grown(old: torch.Tensor, count: int) -> torch.Tensor:
     """Return the pages with room for `count`; they have it already where growing failed half-way."""
     if len(old) >= count:
         return old
-    new = old.new_zeros(count, *old.shape[1:])
+    new = _blank(old, (count, *old.shape[1:]))
     new[: len(old)] = old
     return new
+
+
+def _blank(like: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return zeros of the kind of `like`.
+
+    Main memory comes from the system itself, which has it back the moment a store that has grown is let go: the allocator would keep
+    the holes, a third of what an engine holds.
+    """
+    size = math.prod(shape) * like.element_size()
+    if like.device.type != "cpu" or not size:
+        return like.new_zeros(shape)
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    return torch.frombuffer(mmap.mmap(-1, size, **private), dtype=like.dtype).view(shape)
 
 
 def distinct(paths: Iterable[Path]) -> int:
