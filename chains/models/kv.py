@@ -6,6 +6,7 @@ Every layer's tensors are made when its first keys come, so layers may differ in
 of a page, D and Dv the widths of a key and a value.
 """
 
+import contextlib
 import math
 import mmap
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,11 @@ GRAIN = 32
 """Tokens of a row's page: a multiple of what the compiled attention takes at once."""
 GROWTH = 8
 """A store that is full grows by an eighth, or by what is asked for."""
+ROOM = 16
+"""So many times the first pages of a store have a place in main memory, which takes memory page by page: growing copies nothing."""
+
+
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 
 class Segment:
@@ -24,7 +30,7 @@ class Segment:
 
     def __init__(self, length: int) -> None:
         self.length = length
-        self.pages = Pages(length)
+        self.pages = Pages(length, room=1)
         self.pages.take(1)
 
 
@@ -71,8 +77,8 @@ def joined(path: Path) -> Path:
 class Pages:
     """A store of pages of `grain` tokens each."""
 
-    def __init__(self, grain: int = GRAIN) -> None:
-        self.grain = grain
+    def __init__(self, grain: int = GRAIN, room: int = ROOM) -> None:
+        self.grain, self._room = grain, room
         self.layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._count = 0
         self._free: list[int] = []
@@ -100,15 +106,19 @@ class Pages:
     def _grow(self, more: int) -> None:
         count = self._count + more
         for layer, (keys, values) in self.layers.items():
-            self.layers[layer] = (_grown(keys, count), _grown(values, count))
+            self.layers[layer] = (_grown(keys, count, self._room), _grown(values, count, self._room))
         self._free += range(self._count, count)  # last: where memory ran out, nobody has a page that is not there
         self._count = count
 
     def layer(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return a layer's keys (P, KH, g, D) and values (P, KH, g, Dv); `keys` and `values` (KH, n, D or Dv) say their kind."""
+        """Return a layer's keys (P, KH, g, D) and values (P, KH, g, Dv), P at least the store's pages.
+
+        `keys` and `values` (KH, n, D or Dv) say their kind.
+        """
         if layer not in self.layers:
             self.layers[layer] = tuple(  # type: ignore[assignment]
-                _blank(part, (self._count, part.shape[0], self.grain, part.shape[2])) for part in (keys, values)
+                _blank(part, self._count, (part.shape[0], self.grain, part.shape[2]), self._room)
+                for part in (keys, values)
             )
         return self.layers[layer]
 
@@ -133,26 +143,28 @@ class Pages:
         return segment
 
 
-def _grown(old: torch.Tensor, count: int) -> torch.Tensor:
-    """Return the pages with room for `count`; they have it already where growing failed half-way."""
+def _grown(old: torch.Tensor, count: int, room: int) -> torch.Tensor:
+    """Return the pages with room for `count`; they have it already where it was there from the start, or growing failed half-way."""
     if len(old) >= count:
         return old
-    new = _blank(old, (count, *old.shape[1:]))
+    new = _blank(old, count, tuple(old.shape[1:]), room)
     new[: len(old)] = old
     return new
 
 
-def _blank(like: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """Return zeros of the kind of `like`.
+def _blank(like: torch.Tensor, count: int, shape: tuple[int, ...], room: int) -> torch.Tensor:
+    """Return at least `count` pages of `shape`, all zero, of the kind of `like`.
 
-    Main memory comes from the system itself, which has it back the moment a store that has grown is let go: the allocator would keep
-    the holes, a third of what an engine holds.
+    Main memory that may grow comes from the system itself: a page of it takes memory when it is first written, and the system has all of
+    it back the moment that the store is let go, of which the allocator would keep the holes.
     """
-    size = math.prod(shape) * like.element_size()
-    if like.device.type != "cpu" or not size:
-        return like.new_zeros(shape)
-    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
-    return torch.frombuffer(mmap.mmap(-1, size, **private), dtype=like.dtype).view(shape)
+    if like.device.type != "cpu" or room == 1 or not count:
+        return like.new_zeros(count, *shape)
+    for pages in (count * room, count):  # where the system does not give more than there is
+        with contextlib.suppress(OSError, ValueError):
+            memory = mmap.mmap(-1, pages * math.prod(shape) * like.element_size(), **_PRIVATE)
+            return torch.frombuffer(memory, dtype=like.dtype).view(pages, *shape)
+    raise MemoryError(f"no memory for {count} pages of keys and values")
 
 
 def distinct(paths: Iterable[Path]) -> int:

@@ -34,11 +34,11 @@ def test_where_memory_runs_out_the_store_stays_usable(monkeypatch):
     store, _ = made(2)
     grown, calls = kv._grown, []
 
-    def short(old, count):
+    def short(old, count, room):
         calls.append(count)
         if len(calls) == 3:
             raise MemoryError
-        return grown(old, count)
+        return grown(old, count, room)
 
     monkeypatch.setattr(kv, "_grown", short)
     with pytest.raises(MemoryError):
