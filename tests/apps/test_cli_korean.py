@@ -23,7 +23,7 @@ THINGS = re.compile(
       | --[a-z][a-z-]*     # flags
       | /[a-z][a-z0-9/]+   # commands of a dialog, addresses
       | [a-z]+:…           # kinds of model
-      | \b[A-Za-z-]*[A-Z][A-Za-z]*[A-Z][A-Za-z0-9-]*\b  # NAMES, JSONL, InstructGPT
+      | \b[A-Za-z_-]*[A-Z][A-Za-z_]*[A-Z][A-Za-z0-9-]*\b  # NAMES, JSONL, InstructGPT
       | \d+(?:[.,-]?\d)*(?:e-\d+)?  # numbers
     """,
     re.VERBOSE,
