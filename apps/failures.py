@@ -25,8 +25,8 @@ class Failure:
     exit_code: int
 
 
-def failure(error: BaseException) -> Failure:
-    """Return what `error` means to the person who asked for the work."""
+def failure(error: BaseException, language: str = "en") -> Failure:
+    """Return what `error` means to the person who asked for the work; of a wrong call it is said in `language`."""
     match error:
         case ChaintuneError():
             return Failure(_code(error), one_line(str(error)), error.exit_code)
@@ -41,7 +41,7 @@ def failure(error: BaseException) -> Failure:
         case OSError() if error.errno is not None:
             return Failure("machine", _operating_system(error), 1)
     if hasattr(error, "format_message"):  # Typer's own exceptions, whose classes it keeps private
-        return _call_wrong(error)
+        return _call_wrong(error, language)
     if type(error).__name__ == "Abort":
         return Failure("interrupted", "interrupted", 1)
     what = one_line(f"{type(error).__name__}: {error}")
@@ -70,10 +70,16 @@ def _operating_system(error: OSError) -> str:
     return f"{where}{error.strerror or error}"
 
 
-def _call_wrong(error: BaseException) -> Failure:
+def _call_wrong(error: BaseException, language: str) -> Failure:
     if type(error).__name__ == "NoArgsIsHelpError":
         return Failure("help", "", 2)  # Typer has printed the help
     context = getattr(error, "ctx", None)
     message = one_line(error.format_message()).rstrip(".")  # type: ignore[attr-defined]
-    path = context.command_path if context else "chaintune"
-    return Failure("usage", f"{message}. See: {path} --help", getattr(error, "exit_code", 2))
+    see = f"{context.command_path if context else 'chaintune'} --help"
+    if language == "ko":
+        from apps.wrong_calls import korean  # read only where it is said
+
+        said = f"{korean(message)}. 도움말: {see}"
+    else:
+        said = f"{message}{'' if message.endswith('?') else '.'} See: {see}"
+    return Failure("usage", said, getattr(error, "exit_code", 2))

@@ -5,6 +5,7 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["ANONYMIZED_TELEMETRY"] = "False"
 os.environ["LANGSMITH_TRACING"] = "false"
+os.environ["CHAINTUNE_LANG"] = "en"  # whatever the locale of who runs the tests; a test of Korean says so
 
 import pytest
 

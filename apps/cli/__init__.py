@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from apps.cli import show
+from apps.cli import show, tongue
 from apps.failures import Failure, failure
 
 __all__ = ["main"]
@@ -28,10 +28,11 @@ QUIET = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv` (default: the process's arguments) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    as_json, debug = "--json" in flags, "--debug" in flags
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    flags, values = arguments[:end], arguments[end:]
+    as_json, debug, words = "--json" in flags, "--debug" in flags, tongue.of(flags)
     if debug:
-        arguments.remove("--debug")
+        flags.remove("--debug")
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     for stream in (sys.stdout, sys.stderr):
@@ -40,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     follows = follower()
     with show.unheard() if follows else nullcontext(), show.results_only() if as_json else nullcontext():
         try:
-            return _run(arguments)
+            return _run([*tongue.for_help(flags), *values], words)
         except BaseException as error:
-            failed = failure(error)
+            failed = failure(error, words)
             if debug and failed.code not in ("help", "closed"):
                 raise
             _tell(failed, as_json)
@@ -57,10 +58,17 @@ def follower() -> str:
     return "" if rank == "0" else rank
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], words: str) -> int:
+    from typer.main import get_command
+
     from apps.cli.app import app  # after the environment is set: the commands read it
 
-    code = app(arguments, prog_name="chaintune", standalone_mode=False)
+    command = get_command(app)
+    if words == "ko":
+        from apps.cli import korean
+
+        korean.speak(command)
+    code = command(arguments, prog_name="chaintune", standalone_mode=False)
     if code == 130:  # Typer's number for Ctrl-C
         raise KeyboardInterrupt
     sys.stdout.flush()
