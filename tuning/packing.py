@@ -38,6 +38,12 @@ class Pack:
         """Return the place of each piece's last token."""
         return torch.tensor(self.lengths).cumsum(0) - 1
 
+    @property
+    def leaves(self) -> torch.Tensor:
+        """Return the place of the last token of each piece that no other follows: in `branches` the answers."""
+        trunks = set(self.follows)
+        return self.ends[[place not in trunks for place in range(len(self.lengths))]]
+
 
 def rows(sequences: Sequence[Sequence[int]]) -> Pack:
     """Return the sequences side by side, none of which sees another."""
@@ -45,13 +51,13 @@ def rows(sequences: Sequence[Sequence[int]]) -> Pack:
 
 
 def branches(groups: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]]) -> Pack:
-    """Return each group's (prompt, answers) as one piece for the prompt and one for each answer, which follows it."""
+    """Return each group's (prompt, answers) as one piece for the prompt and one for each answer, which follows it; an empty prompt is no piece."""
     pieces: list[Sequence[int]] = []
     follows: list[int | None] = []
     for prompt, answers in groups:
-        trunk = len(pieces)
-        pieces += [prompt, *answers]
-        follows += [None, *[trunk] * len(answers)]
+        trunk = len(pieces) if prompt else None
+        pieces += [prompt, *answers] if prompt else answers
+        follows += [None, *[trunk] * len(answers)] if prompt else [None] * len(answers)
     return _pack(pieces, follows)
 
 

@@ -84,7 +84,6 @@ class Training:
             learned.append(
                 self.learn(few, advantages[chosen, :width], returns[chosen, :width], i * 1000 + number, rate)
             )
-        self.models.engine.weights_changed()
         state.numbers["beta"] = adapted(beta, seen.kl.mean().item(), config)
         metrics = {**summary(seen), "beta": beta, **mean(learned)}
         return {**metrics, **self.watch(i, metrics, state)}
@@ -94,8 +93,8 @@ class Training:
         config = self.config
         asked = prompting.turn(len(self.prompts), config.batch_size, i, config.seed)
         seeds = prompting.streams(config.batch_size, i, config.seed)
-        with self.clock("rollout"), adapter.answering(self.models.engine, self.models.policy):
-            answers = sample(self.models.engine, [self.prompts[place] for place in asked], config.max_tokens, seeds)
+        with self.clock("rollout"), self.models.answering() as engine:
+            answers = sample(engine, [self.prompts[place] for place in asked], config.max_tokens, seeds)
         with self.clock("scoring"):
             return self.models.judge(answers, config.missing_end_penalty)
 
@@ -110,10 +109,11 @@ class Training:
             value_loss = losses.value_loss(now.values, few.values, returns, mask, config.value_clip_range)
         with self.clock("backward"):
             (policy_loss + (config.value_coefficient if models.shared else 1.0) * value_loss).backward()
+            models.collect()
         metrics = {"policy_loss": policy_loss.item(), "value_loss": value_loss.item()}
         if self.mix is not None:
             with self.clock("mix"):
-                metrics["ptx_loss"] = self.mix.backward(models.policy, number)
+                metrics["ptx_loss"] = self.mix.backward(models.compute("policy"), number)
         with self.clock("optimiser"):
             metrics["gradient_norm"] = self.update(rate)
         return {**metrics, **change(now, few, config.clip_range)}
@@ -132,8 +132,8 @@ class Training:
         every, config = self.config.watch_every, self.config
         if not every or i % every:
             return {}
-        engine, seed = self.models.engine, (config.seed + 1) * 2**32 - (i + 1) * 1000
-        with self.clock("watch"), adapter.answering(engine, self.models.policy):
+        seed = (config.seed + 1) * 2**32 - (i + 1) * 1000
+        with self.clock("watch"), self.models.answering() as engine:
             found = {"best_of_n": collapse.best_of_n(engine, self.models.scorer, self.prompts, config.max_tokens, seed)}
         signs = {sign: {**seen, **found}[sign] for sign in collapse.SIGNS}
         first = state.numbers.setdefault("signs", signs)

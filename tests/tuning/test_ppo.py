@@ -14,6 +14,7 @@ from chains.models.engine import Engine
 from chains.models.scorer import Scorer, load_scorer
 from tests import tiny
 from tuning import actors, base, encode, formats, invariants, loop, losses, ppo, ptx, reward, rollout, sft, tokenizer
+from tuning.compute import Compute
 from tuning.optimizer import Optimizer
 
 QUESTIONS = ["yes?", "no?", "maybe?", "What colour is the sky?", "공은 무슨 색인가요?"]
@@ -365,7 +366,7 @@ def test_eight_parts_of_a_mix_are_the_gradient_of_all_of_them(config, tmp_path):
     path = tiny.write(tmp_path / "shown.jsonl", [tiny.chat("yes?", "no"), tiny.chat("no?", "yes")])
     policy = base.load(config.policy).model.eval()
     parts = ptx.mix(path, tiny.words(), 96, 2, 27.8, examples=8, seed=1)
-    loss = parts.backward(policy, 3)
+    loss = parts.backward(Compute(policy), 3)
     found = policy.transformer.wte.weight.grad.clone()
     policy.zero_grad()
     rows = encode.examples(tiny.words(), formats.read_chat(path), path)
