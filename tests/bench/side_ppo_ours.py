@@ -1,6 +1,7 @@
 """Our side of the PPO benchmark: an update is one round of 32 answers, learned from `epochs` times. Loaded by child.py."""
 
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -8,10 +9,12 @@ import torch
 
 class Side:
     def __init__(self, spec: dict[str, Any]) -> None:
-        from tuning import actors, base, loop, ppo, reward
+        from tuning import actors, base, loop, memory, ppo, reward
         from tuning.configs import PPOConfig
 
         torch.set_num_threads(spec["threads"])
+        self._memory = ExitStack()
+        self._memory.enter_context(memory.kept())  # as tuning.loop does
         start = base.load(f"hf:{spec['folder']}")
         judge = base.Base("judge", reward.scalar_model(start, 1, 0.0), start.tokenizer, start.context, {})
         count = len(spec["prompts"])
