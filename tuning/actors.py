@@ -119,12 +119,14 @@ class Actors:
             return rollout.action_logps(self.reference, answers, compute.packed)
 
     @torch.no_grad()
-    def judge(self, answers: rollout.Answers, missing_end_penalty: float) -> rollout.Trajectory:
-        """Return the answers with the log-probabilities, values and scores of this moment."""
+    def judge(
+        self, answers: rollout.Answers, missing_end_penalty: float, seen: Seen | None = None
+    ) -> rollout.Trajectory:
+        """Return the answers with the log-probabilities, values and scores of this moment; `seen` is what `both` says of them, if it is known."""
         scores = rollout.penalised_scores(self.scorer, answers, missing_end_penalty)
-        seen = self.both(answers)
+        seen = seen or self.both(answers)
         reference = self.reference_logps(answers)
-        return rollout.Trajectory(answers, seen.logps, reference, seen.values, scores)
+        return rollout.Trajectory(answers, seen.logps.detach(), reference, seen.values.detach(), scores)
 
 
 def logits_and_values(model: Any, head: Any, seen: Reading) -> tuple[torch.Tensor, torch.Tensor]:

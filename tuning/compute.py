@@ -48,12 +48,12 @@ class Compute:
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Give what computes the weights of this moment."""
+        """Give what computes the weights of this moment. A forward that waits for its backward stays good while they do not change."""
         if self.model is self.master:
             return
         self.model.train(self.master.training)
         for mine, its in zip(self.model.parameters(), self.master.parameters(), strict=True):
-            mine.copy_(its)
+            mine.data.copy_(its)  # autograd does not count it: the same numbers again spoil no graph
 
     @torch.no_grad()
     def collect(self) -> None:

@@ -5,8 +5,8 @@ why a model cannot be run so. Shapes: N tokens of all pieces, H heads, KH key he
 follows, D head width.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from transformers import AttentionInterface
 
 from chains.errors import ModelError
+from chains.models import attending as attention
 
 NAME = "chaintune_training"
 LONG = 1024
@@ -73,16 +74,9 @@ def arguments(pack: Pack) -> dict[str, Any]:
     return {"input_ids": pack.ids, "position_ids": pack.positions, "use_cache": False, "pack": pack}
 
 
-@contextmanager
-def attending(model: Any) -> Iterator[None]:
+def attending(model: Any) -> AbstractContextManager[None]:
     """Give the model this attention while the block runs; a backward pass that computes a layer again belongs inside."""
-    config = model.config.get_text_config()
-    kept = config._attn_implementation
-    config._attn_implementation = NAME
-    try:
-        yield
-    finally:
-        config._attn_implementation = kept
+    return attention.attending(model, NAME)
 
 
 def refusal(model: Any) -> str | None:

@@ -55,7 +55,10 @@ def _padded(answers: "Answers") -> Reading:
 
 
 def _packed(answers: "Answers") -> Reading:
-    groups, before, places, start = [], [], [], 0
+    groups: list[tuple[tuple[int, ...], list[list[int]]]] = []
+    before: list[int] = []
+    places: list[int] = []
+    start = 0
     width = answers.ids.shape[1]
     for prompt, members in _by_prompt(answers).items():
         shared = prompt[:-1] if len(members) > 1 else ()

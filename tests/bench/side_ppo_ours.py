@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
+
 
 class Side:
     def __init__(self, spec: dict[str, Any]) -> None:
@@ -21,7 +23,7 @@ class Side:
         self._config = PPOConfig(
             "S", "judge", "", batch_size=count, minibatch_size=count, epochs=spec["epochs"], max_tokens=spec["answer"],
             learning_rate=1e-6, value_learning_rate=1e-6, warmup_iterations=0, kl_coefficient=0.02,
-            missing_end_penalty=0.0, watch_every=0, **spec.get("more", {}),
+            missing_end_penalty=0.0, watch_every=0, dtype=DTYPES[spec.get("dtype", "fp32")], **spec.get("more", {}),
         )  # fmt: skip
         models = actors.made(start, judge, self._config)
         self._training = ppo.Training(self._config, models, spec["prompts"], None)
