@@ -6,17 +6,21 @@ reference is the policy with its adapter switched off. Shapes: B answers, T posi
 """
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from chains.errors import UsageError
 from chains.models.engine import Engine
 from chains.models.scorer import Scorer
-from tuning import adapter, averaging, base, rollout
-from tuning.configs import PPOConfig
-from tuning.forward import chosen_logits, chosen_tokens, spread, state_values
+from tuning import adapter, averaging, base, losses, packing, rollout
+from tuning.compute import Compute, half
+from tuning.configs import GRPOConfig, PPOConfig
 from tuning.optimizer import Optimizer
+from tuning.reading import Reading, read
 
 BETAS, EPS = (0.9, 0.95), 1e-5
 """Of AdamW: InstructGPT's betas (C), Ziegler et al.'s epsilon (arXiv 1909.08593's code)."""
@@ -46,6 +50,8 @@ class Actors:
     """`policy` and `value`; on a shared trunk `policy` alone, the head's weights among its own."""
     average: Any = None
     """The running average of the policy's weights, where one is kept."""
+    computing: dict[str, Compute] = field(default_factory=dict)
+    """What computes for the policy and the value, by name."""
 
     @property
     def shared(self) -> bool:
@@ -58,69 +64,116 @@ class Actors:
         averaged = {} if self.average is None else {"average": self.average}
         return {"policy": self.policy, "value": self.value, **averaged}
 
+    def compute(self, name: str) -> Compute:
+        """Return what computes for the `policy` or the `value`: in float32, unless `made` was told otherwise."""
+        if name not in self.computing:
+            self.computing[name] = Compute(getattr(self, name))
+        return self.computing[name]
+
+    @contextmanager
+    def answering(self) -> Iterator[Engine]:
+        """Yield the engine, which answers with the policy of this moment, its adapter's change included, while the block runs."""
+        self.compute("policy").refresh()
+        self.engine.weights_changed()
+        with adapter.answering(self.engine, self.policy):
+            yield self.engine
+
+    def collect(self) -> None:
+        """Move the gradients from what computes onto the weights that train."""
+        for compute in self.computing.values():
+            compute.collect()
+
     def logps(self, answers: rollout.Answers) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the policy's log-probability of every action and its entropy there."""
-        return rollout.action_logps_and_entropy(self.policy, answers)
+        compute = self.compute("policy")
+        with compute.reading() as policy:
+            return rollout.action_logps_and_entropy(policy, answers, compute.packed)
 
     def values(self, answers: rollout.Answers) -> torch.Tensor:
         """Return the value of the state before every action."""
         if self.shared:
             return self.both(answers).values
-        return state_values(self.value, answers.ids, answers.mask)
+        compute = self.compute("value")
+        with compute.reading() as value:
+            return read(answers, compute.packed).values(value)
 
     def both(self, answers: rollout.Answers) -> Seen:
         """Return what `logps` and `values` do; on a shared trunk by one forward."""
         if not self.shared:
             return Seen(*self.logps(answers), self.values(answers))
-        logits, values = logits_and_values(self.policy, self.value, answers.ids, answers.mask)
-        logp = torch.log_softmax(logits.float(), dim=-1)  # (N, V)
-        chosen = logp.gather(1, chosen_tokens(answers.ids, answers.mask)[:, None])[:, 0]
-        entropy = -(logp.exp() * logp).sum(dim=-1)
-        return Seen(*(spread(each, answers.mask) for each in (chosen, entropy, values)))
+        compute = self.compute("policy")
+        seen = read(answers, compute.packed)
+        with compute.reading() as policy:
+            logits, values = logits_and_values(policy, self.value, seen)
+        chosen, entropy = losses.token_logps_and_entropy(logits, seen.actions)
+        return Seen(*(seen.spread(each) for each in (chosen, entropy, values)))
 
     @torch.no_grad()
     def reference_logps(self, answers: rollout.Answers) -> torch.Tensor:
         """Return the log-probability of every action under the model that the policy started as."""
-        if self.reference is not None:
-            return rollout.action_logps(self.reference, answers)
-        with adapter.off(self.policy):
-            return rollout.action_logps(self.policy, answers)
+        compute = self.compute("policy")
+        if self.reference is None:
+            with compute.reading() as policy, adapter.off(policy):
+                return rollout.action_logps(policy, answers, compute.packed)
+        with packing.attending(self.reference) if compute.packed else nullcontext():
+            return rollout.action_logps(self.reference, answers, compute.packed)
 
     @torch.no_grad()
-    def judge(self, answers: rollout.Answers, missing_end_penalty: float) -> rollout.Trajectory:
-        """Return the answers with the log-probabilities, values and scores of this moment."""
+    def judge(
+        self, answers: rollout.Answers, missing_end_penalty: float, seen: Seen | None = None
+    ) -> rollout.Trajectory:
+        """Return the answers with the log-probabilities, values and scores of this moment; `seen` is what `both` says of them, if it is known."""
         scores = rollout.penalised_scores(self.scorer, answers, missing_end_penalty)
-        seen = self.both(answers)
+        seen = seen or self.both(answers)
         reference = self.reference_logps(answers)
-        return rollout.Trajectory(answers, seen.logps, reference, seen.values, scores)
+        return rollout.Trajectory(answers, seen.logps.detach(), reference, seen.values.detach(), scores)
 
 
-def logits_and_values(
-    model: Any, head: Any, ids: torch.Tensor, chosen: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the logits (N, V) and the values (N,) of the states before the chosen tokens, by one forward of `model`."""
+def logits_and_values(model: Any, head: Any, seen: Reading) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the logits (N, V) and the values (N,) of the states before the actions, by one forward of `model`."""
     kept: list[torch.Tensor] = []
     handle = model.get_output_embeddings().register_forward_pre_hook(lambda module, inputs: kept.append(inputs[0]))
     try:
-        logits = chosen_logits(model, ids, chosen)
+        logits = seen.logits(model)
     finally:
         handle.remove()
-    hidden = kept[0][:, :-1][chosen[:, 1:].bool()]  # (N, D)
-    return logits, head(hidden)[:, 0].float()
+    hidden = kept[0].flatten(0, -2)[seen.before]  # (N, D)
+    return logits, head(hidden.float())[:, 0]
 
 
 def made(start: base.Base, reward: base.Base, config: PPOConfig) -> Actors:
     """Return the actors of a run that improves `start` by the word of `reward`."""
-    model = start.model.eval()
-    policy = adapter.put_on(model, config.lora_rank, config.lora_alpha, config.seed) if config.lora_rank else model
-    reference = None if config.lora_rank else copy.deepcopy(model).requires_grad_(False)
-    value = zero_head(policy) if config.shared_trunk else copy.deepcopy(reward.model).eval()
-    average = averaging.started(policy) if config.ema is not None else None
-    groups = {"policy": [policy, value]} if config.shared_trunk else {"policy": [policy], "value": [value]}
+    policy, reference = learner(start.model.eval(), config)
+    value = zero_head(policy.master) if config.shared_trunk else copy.deepcopy(reward.model).eval()
+    average = averaging.started(policy.master) if config.ema is not None else None
+    groups = (
+        {"policy": [policy.master, value]} if config.shared_trunk else {"policy": [policy.master], "value": [value]}
+    )
     optimizers = {name: Optimizer(modules, 0.0, config.clip, BETAS, EPS) for name, modules in groups.items()}
-    scorer = Scorer(reward.model.requires_grad_(False), reward.tokenizer, float(reward.meta.get("shift", 0.0)))
-    engine = Engine(policy, start.tokenizer, max_batch=config.batch_size)
-    return Actors(policy, reference, value, scorer, engine, optimizers, average)
+    computing = {"policy": policy} if config.shared_trunk else {"policy": policy, "value": Compute(value, config.dtype)}
+    engine = Engine(policy.model, start.tokenizer, max_batch=config.batch_size)
+    return Actors(
+        policy.master, reference, value, judge_of(reward, config.dtype), engine, optimizers, average, computing
+    )
+
+
+def learner(model: Any, config: PPOConfig | GRPOConfig) -> tuple[Compute, Any]:
+    """Return the policy that `model` starts, under an adapter where one is wanted, and its frozen reference (None: the adapter off).
+
+    Raises UsageError where the adapter's base would have to be in bfloat16.
+    """
+    if config.lora_rank and config.dtype != "float32":
+        raise UsageError(f"dtype={config.dtype!r} and lora_rank cannot be used together here; leave one of them out")
+    if config.lora_rank:
+        return Compute(adapter.put_on(model, config.lora_rank, config.lora_alpha, config.seed)), None
+    policy = Compute(model, config.dtype)
+    return policy, copy.deepcopy(policy.model).requires_grad_(False)
+
+
+def judge_of(reward: base.Base, dtype: str) -> Scorer:
+    """Return the reward model as what scores, in the numbers that are computed with."""
+    model = reward.model if dtype == "float32" else half(reward.model)
+    return Scorer(model.requires_grad_(False), reward.tokenizer, float(reward.meta.get("shift", 0.0)))
 
 
 def zero_head(model: Any) -> torch.nn.Linear:

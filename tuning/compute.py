@@ -26,30 +26,40 @@ class Compute:
         self.master = model
         self.packed = packed and _packs(model)
         trains = all(p.requires_grad for p in model.parameters())
-        self.model = _half(model) if dtype == "bfloat16" and trains else model  # a frozen base is in bfloat16 itself
+        self.model = half(model) if dtype == "bfloat16" and trains else model  # a frozen base is in bfloat16 itself
         if recompute:
             name = "activation_checkpointing_enable"  # the older name goes with transformers 6
             enable = getattr(self.model, name if hasattr(self.model, name) else "gradient_checkpointing_enable")
             enable({"use_reentrant": False})
 
     @contextmanager
-    def working(self) -> Iterator[Any]:
-        """Yield what computes, with the weights of this moment; the gradients that it gets are the weights' when the block ends."""
-        if self.model is not self.master:
-            self._refresh()
+    def reading(self) -> Iterator[Any]:
+        """Yield what computes, with the weights of this moment; gradients that it gets later are the weights' after `collect`."""
+        self.refresh()
         with packing.attending(self.model) if self.packed else nullcontext():
             yield self.model
-        if self.model is not self.master:
-            self._collect()
+
+    @contextmanager
+    def working(self) -> Iterator[Any]:
+        """Yield what computes, with the weights of this moment; the gradients that it gets are the weights' when the block ends."""
+        with self.reading() as model:
+            yield model
+        self.collect()
 
     @torch.no_grad()
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
+        """Give what computes the weights of this moment. A forward that waits for its backward stays good while they do not change."""
+        if self.model is self.master:
+            return
         self.model.train(self.master.training)
         for mine, its in zip(self.model.parameters(), self.master.parameters(), strict=True):
-            mine.copy_(its)
+            mine.data.copy_(its)  # autograd does not count it: the same numbers again spoil no graph
 
     @torch.no_grad()
-    def _collect(self) -> None:
+    def collect(self) -> None:
+        """Move the gradients from what computes onto the weights that train."""
+        if self.model is self.master:
+            return
         for mine, its in zip(self.model.parameters(), self.master.parameters(), strict=True):
             if mine.grad is not None:
                 its.grad = mine.grad.float() if its.grad is None else its.grad.add_(mine.grad)
@@ -62,7 +72,7 @@ def _packs(model: Any) -> bool:
     return why is None
 
 
-def _half(model: Any) -> Any:
+def half(model: Any) -> Any:
     """Return a copy of the model with its parameters in bfloat16; its buffers, such as rotary frequencies, stay what they are."""
     half = copy.deepcopy(model)
     for parameter in half.parameters():

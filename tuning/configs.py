@@ -197,6 +197,7 @@ class PPOConfig:
         least=0,
     )
     lora_alpha: int = option("scale of the adapter's change, divided by its rank (Hu et al.)", 16, least=1)
+    dtype: str = option(DTYPE_HELP, "float32", choices=DTYPES)
     watch_every: int = option("rounds between two looks at best-of-4, to see mode collapse; 0 never looks", 10, least=0)
     ema: float | None = option(
         "decay a step of the averaged weights that are published (InstructGPT C.4: 0.992); none publishes the last weights",
@@ -258,6 +259,7 @@ class GRPOConfig:
         least=0,
     )
     lora_alpha: int = option("scale of the adapter's change, divided by its rank (Hu et al.)", 16, least=1)
+    dtype: str = option(DTYPE_HELP, "float32", choices=DTYPES)
     clip: float = option("the largest gradient norm", 1.0, above=0)
     seed: int = option("of the prompts' order and of every sample", 0, least=0, most=MAX_SEED)
     tensorboard: bool = option(TENSORBOARD_HELP, False, beside=True)

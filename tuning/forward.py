@@ -8,23 +8,38 @@ from typing import Any
 import torch
 
 
-def chosen_logits(model: Any, ids: torch.Tensor, chosen: torch.Tensor, **inputs: Any) -> torch.Tensor:
-    """Return the logits (N, V) of the tokens where `chosen` (B, T) is 1, row by row: position t's logits come from the tokens before t.
+def logits_at(model: Any, places: torch.Tensor, **inputs: Any) -> torch.Tensor:
+    """Return the logits (N, V) at `places` (N,) among all the tokens that the model reads by `inputs`, counted row by row.
 
-    `ids` (B, T) is padded on the right; position 0 cannot be chosen. The head sees only the N positions, in any architecture, since its
-    input is cut before it; what the model does after its head must be elementwise (a scale or a soft cap is). `inputs` are what the
-    model is called with in place of `ids` alone, as a pack is.
+    The head sees only the N positions, in any architecture, since its input is cut before it; what the model does after its head must be
+    elementwise (a scale or a soft cap is).
     """
-    wanted = chosen[:, 1:].bool()  # (B, T-1)
 
-    def cut(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        return (inputs[0][:, :-1][wanted],)  # (N, D)
+    def cut(module: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return (given[0].flatten(0, -2)[places],)  # (N, D)
 
     handle = model.get_output_embeddings().register_forward_pre_hook(cut)
     try:
-        return model(**(inputs or {"input_ids": ids, "use_cache": False})).logits
+        logits: torch.Tensor = model(**inputs).logits
+        return logits
     finally:
         handle.remove()
+
+
+def hidden_at(trunk: Any, places: torch.Tensor, **inputs: Any) -> torch.Tensor:
+    """Return the hidden states (N, D) at `places` (N,) among all the tokens that the trunk reads by `inputs`, counted row by row."""
+    hidden: torch.Tensor = trunk(**inputs).last_hidden_state
+    return hidden.flatten(0, -2)[places]
+
+
+def chosen_logits(model: Any, ids: torch.Tensor, chosen: torch.Tensor, **inputs: Any) -> torch.Tensor:
+    """Return the logits (N, V) of the tokens where `chosen` (B, T) is 1, row by row: position t's logits come from the tokens before t.
+
+    `ids` (B, T) is padded on the right; position 0 cannot be chosen. `inputs` are what the model is called with in place of `ids` alone,
+    as a pack is.
+    """
+    rows, before = chosen[:, 1:].nonzero(as_tuple=True)
+    return logits_at(model, rows * chosen.shape[1] + before, **(inputs or {"input_ids": ids, "use_cache": False}))
 
 
 def chosen_tokens(ids: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
@@ -36,11 +51,3 @@ def spread(values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     """Return `values` (N,) put back at their positions in a (B, T) tensor, 0 elsewhere; gradients flow through."""
     full = torch.zeros(chosen.shape, dtype=values.dtype, device=values.device)
     return full.masked_scatter(chosen.bool(), values)
-
-
-def state_values(model: Any, ids: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """Return a scalar-head model's value of the state before each chosen token, (B, T), 0 where `chosen` is 0."""
-    hidden = model.base_model(input_ids=ids).last_hidden_state  # (B, T, D)
-    values = model.score(hidden)[..., 0].float()  # (B, T)
-    before = torch.cat([values[:, :1], values[:, :-1]], dim=1)  # the value at t-1 is that of the state before token t
-    return before * chosen

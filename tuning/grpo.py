@@ -7,8 +7,8 @@
 GRPO is arXiv 2402.03300, RLOO arXiv 2402.14740. The prompt of a group is read once by the engine. Dropout is off.
 """
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +17,23 @@ import torch
 from chains.errors import UsageError
 from chains.models import registry
 from chains.models.engine import Engine
-from chains.models.scorer import Scorer
-from tuning import adapter, base, evaluate, formats, group_losses, invariants, loop, losses, ppo, prompting, rollout
-from tuning.actors import BETAS, EPS
+from tuning import (
+    actors,
+    adapter,
+    base,
+    evaluate,
+    formats,
+    group_losses,
+    invariants,
+    loop,
+    losses,
+    packing,
+    ppo,
+    prompting,
+    rollout,
+)
 from tuning.clock import Clock
+from tuning.compute import Compute
 from tuning.configs import GRPOConfig as Config
 from tuning.configs import check
 from tuning.optimizer import Optimizer
@@ -73,7 +86,8 @@ class Training:
     """One run's models, rewards and prompts; `clock` counts where its time goes."""
 
     config: Config
-    policy: Any
+    compute: Compute
+    """What computes for the policy."""
     reference: Any
     """The policy's frozen start; None where it is the policy with its adapter off."""
     engine: Engine
@@ -82,6 +96,11 @@ class Training:
     rows: list[formats.Row]
     prompts: list[list[int]]
     clock: Clock = field(default_factory=Clock)
+
+    @property
+    def policy(self) -> Any:
+        """The policy with the weights that are trained."""
+        return self.compute.master
 
     def step(self, i: int) -> loop.Metrics:
         """Do round i: sample a group to each prompt, reward, compare within the groups, learn, record."""
@@ -95,7 +114,6 @@ class Training:
         rate = config.learning_rate * prompting.warmup(i, config.warmup_iterations)
         places = prompting.minibatches(len(kl), config.minibatch_size, config.epochs, i, config.seed)
         learned = [self.learn(answers.at(few), old[few], reference[few], advantages[few], rate) for few in places]
-        self.engine.weights_changed()
         return {
             "reward": rewards.mean().item(),
             "kl": kl.mean().item(),
@@ -111,24 +129,34 @@ class Training:
         config, group = self.config, self.config.group_size
         asked = [n for n in prompting.turn(len(self.prompts), config.batch_size, i, config.seed) for _ in range(group)]
         seeds = prompting.streams(len(asked), i, config.seed)
-        with self.clock("rollout"), adapter.answering(self.engine, self.policy):
+        with self.clock("rollout"), self.answering():
             chosen = [self.prompts[n] for n in asked]
             answers = rollout.sample(self.engine, chosen, config.max_tokens, seeds)
         with self.clock("scoring"):
             return answers, self.rewards.of(answers, [self.rows[n] for n in asked], config.missing_end_penalty)
 
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Let the engine answer with the policy of this moment while the block runs."""
+        self.compute.refresh()
+        self.engine.weights_changed()
+        with adapter.answering(self.engine, self.policy):
+            yield
+
     @torch.no_grad()
     def recorded(self, answers: rollout.Answers) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the log-probability of every action under the reference and under the policy of this moment, both (B, T)."""
-        with self.clock("scoring"):
-            with adapter.off(self.policy):
-                reference = rollout.action_logps(self.reference or self.policy, answers)
-            return reference, rollout.action_logps(self.policy, answers)
+        packed = self.compute.packed
+        with self.clock("scoring"), self.compute.reading() as policy:
+            with adapter.off(policy), packing.attending(self.reference) if packed and self.reference else nullcontext():
+                reference = rollout.action_logps(self.reference or policy, answers, packed)
+            return reference, rollout.action_logps(policy, answers, packed)
 
     @torch.no_grad()
     def logps(self, answers: rollout.Answers) -> torch.Tensor:
         """Return the policy's log-probability of every action (B, T)."""
-        return rollout.action_logps(self.policy, answers)
+        with self.compute.reading() as policy:
+            return rollout.action_logps(policy, answers, self.compute.packed)
 
     def advantages(self, rewards: torch.Tensor, kl: torch.Tensor) -> torch.Tensor:
         """Return each answer's advantage over its group (B,); RLOO's reward has the KL taken off, GRPO's loss has it as a term."""
@@ -149,7 +177,8 @@ class Training:
         config, mask, width = self.config, few.mask, few.mask.shape[1]
         old, reference = old[:, :width], reference[:, :width]
         with self.clock("forward"):
-            logps, entropy = rollout.action_logps_and_entropy(self.policy, few)
+            with self.compute.reading() as policy:
+                logps, entropy = rollout.action_logps_and_entropy(policy, few, self.compute.packed)
             if config.algorithm == "rloo":
                 loss = group_losses.rloo_loss(logps, old, advantages, mask, config.clip_range)
             else:
@@ -158,6 +187,7 @@ class Training:
                 )
         with self.clock("backward"):
             loss.backward()
+            self.compute.collect()
         with self.clock("optimiser"):
             norm = self.optimizer.update(rate)
         return {"loss": loss.item(), "entropy": losses.masked_mean(entropy, mask).item(), "gradient_norm": norm}
@@ -174,11 +204,9 @@ def made(config: Config, rewards: Sequence[Reward] = ()) -> Training:
         judge = base.load(config.reward_model, kind="reward")
         ppo.same_vocabulary(start, judge)
         context = min(context, judge.context)
-        scorer = Scorer(judge.model.requires_grad_(False), judge.tokenizer, float(judge.meta.get("shift", 0.0)))
+        scorer = actors.judge_of(judge, config.dtype)
     ids = prompting.prompt_ids(start.tokenizer, context, messages, config.prompts, config.max_tokens)
-    model = start.model.eval()
-    policy = adapter.put_on(model, config.lora_rank, config.lora_alpha, config.seed) if config.lora_rank else model
-    reference = None if config.lora_rank else copy.deepcopy(model).requires_grad_(False)
-    engine = Engine(policy, start.tokenizer, max_batch=config.batch_size * config.group_size)
-    optimizer = Optimizer([policy], 0.0, config.clip, BETAS, EPS)
+    policy, reference = actors.learner(start.model.eval(), config)
+    engine = Engine(policy.model, start.tokenizer, max_batch=config.batch_size * config.group_size)
+    optimizer = Optimizer([policy.master], 0.0, config.clip, actors.BETAS, actors.EPS)
     return Training(config, policy, reference, engine, optimizer, Rewards(scorer, [*known, *rewards]), rows, ids)

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, load_model, save_file, save_model
 
 from chains.errors import ModelError, UsageError
 from chains.home import publish_folder
-from tuning import devices, events
+from tuning import devices, events, memory
 from tuning.optimizer import Optimizer
 
 Metrics = dict[str, float]
@@ -84,6 +84,7 @@ def run(
     every_s = CHECKPOINT_S if checkpoint_s is None else checkpoint_s
     with (
         alone(folder),
+        memory.kept(),
         torch.random.fork_rng(devices=[]),
         _Interruption() as interruption,
         events.writing(folder, tensorboard and devices.leads()) as write,

@@ -4,9 +4,13 @@ Shapes: B sequences, T positions, N supervised tokens, P prompts, K answers to a
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+
+PIECE = 32
+"""Rows of a vocabulary's numbers that are looked at together."""
 
 
 def token_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -17,6 +21,33 @@ def token_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 def token_logps(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return each target's log-probability (N,) under `logits` (N, V), in float32."""
     return -F.cross_entropy(logits.float(), targets, reduction="none")
+
+
+def token_logps_and_entropy(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what `token_logps` does, and the entropy in nats (N,) of each distribution, which has no gradient.
+
+    Each is one pass over the vocabulary, in pieces that stay in a CPU's cache; the backward pass takes no memory of its own.
+    """
+    logps, entropy = _TokenLogps.apply(logits, targets)
+    return logps, entropy
+
+
+class _TokenLogps(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logp = torch.log_softmax(logits, dim=-1, dtype=torch.float32)  # (N, V)
+        entropy = torch.cat([-(piece.exp() * piece).sum(dim=-1) for piece in logp.split(PIECE)])
+        ctx.save_for_backward(logp, targets)
+        ctx.dtype = logits.dtype
+        ctx.mark_non_differentiable(entropy)
+        return logp.gather(1, targets[:, None])[:, 0], entropy
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        logp, targets = ctx.saved_tensors
+        given = gradients[0][:, None]
+        to_logits = logp.exp_().mul_(-given).scatter_add_(1, targets[:, None], given)  # given (onehot - p)
+        return to_logits.to(ctx.dtype), None
 
 
 def ranking_loss(scores: list[torch.Tensor], ranks: list[torch.Tensor]) -> torch.Tensor:

@@ -5,8 +5,8 @@ why a model cannot be run so. Shapes: N tokens of all pieces, H heads, KH key he
 follows, D head width.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from transformers import AttentionInterface
 
 from chains.errors import ModelError
+from chains.models import attending as attention
 
 NAME = "chaintune_training"
 LONG = 1024
@@ -38,6 +39,12 @@ class Pack:
         """Return the place of each piece's last token."""
         return torch.tensor(self.lengths).cumsum(0) - 1
 
+    @property
+    def leaves(self) -> torch.Tensor:
+        """Return the place of the last token of each piece that no other follows: in `branches` the answers."""
+        trunks = set(self.follows)
+        return self.ends[[place not in trunks for place in range(len(self.lengths))]]
+
 
 def rows(sequences: Sequence[Sequence[int]]) -> Pack:
     """Return the sequences side by side, none of which sees another."""
@@ -45,13 +52,13 @@ def rows(sequences: Sequence[Sequence[int]]) -> Pack:
 
 
 def branches(groups: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]]) -> Pack:
-    """Return each group's (prompt, answers) as one piece for the prompt and one for each answer, which follows it."""
+    """Return each group's (prompt, answers) as one piece for the prompt and one for each answer, which follows it; an empty prompt is no piece."""
     pieces: list[Sequence[int]] = []
     follows: list[int | None] = []
     for prompt, answers in groups:
-        trunk = len(pieces)
-        pieces += [prompt, *answers]
-        follows += [None, *[trunk] * len(answers)]
+        trunk = len(pieces) if prompt else None
+        pieces += [prompt, *answers] if prompt else answers
+        follows += [None, *[trunk] * len(answers)] if prompt else [None] * len(answers)
     return _pack(pieces, follows)
 
 
@@ -67,16 +74,9 @@ def arguments(pack: Pack) -> dict[str, Any]:
     return {"input_ids": pack.ids, "position_ids": pack.positions, "use_cache": False, "pack": pack}
 
 
-@contextmanager
-def attending(model: Any) -> Iterator[None]:
+def attending(model: Any) -> AbstractContextManager[None]:
     """Give the model this attention while the block runs; a backward pass that computes a layer again belongs inside."""
-    config = model.config.get_text_config()
-    kept = config._attn_implementation
-    config._attn_implementation = NAME
-    try:
-        yield
-    finally:
-        config._attn_implementation = kept
+    return attention.attending(model, NAME)
 
 
 def refusal(model: Any) -> str | None:

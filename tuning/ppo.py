@@ -19,7 +19,7 @@ from tuning.configs import PPOConfig as Config
 from tuning.configs import check
 from tuning.invariants import check_first_round
 from tuning.ptx import Mix, mix
-from tuning.rollout import Trajectory, sample
+from tuning.rollout import Answers, Trajectory, sample
 
 __all__ = ["Config", "train"]
 
@@ -68,7 +68,8 @@ class Training:
     def step(self, i: int, state: loop.State) -> loop.Metrics:
         """Do round i: sample, judge, reward, learn, record."""
         config, beta = self.config, state.numbers["beta"]
-        seen = self.rollout(i)
+        answers = self.rollout(i)
+        seen, now = self.judged(answers)
         mask = seen.answers.mask
         rewards = losses.penalised_rewards(seen.scores, seen.logps, seen.reference, mask, beta)
         advantages, returns = losses.gae(rewards, seen.values, mask, config.gae_lambda)
@@ -79,41 +80,59 @@ class Training:
         rate = prompting.warmup(i, config.warmup_iterations)
         learned = []
         for number, chosen in enumerate(places):
+            if now is not None and number == 0:
+                learned.append(self.learn(seen, advantages, returns, i * 1000, rate, now))
+                continue
             few = seen.at(chosen)
             width = few.answers.mask.shape[1]
             learned.append(
                 self.learn(few, advantages[chosen, :width], returns[chosen, :width], i * 1000 + number, rate)
             )
-        self.models.engine.weights_changed()
         state.numbers["beta"] = adapted(beta, seen.kl.mean().item(), config)
         metrics = {**summary(seen), "beta": beta, **mean(learned)}
         return {**metrics, **self.watch(i, metrics, state)}
 
-    def rollout(self, i: int) -> Trajectory:
-        """Return round i's answers and all that is known of them."""
+    def rollout(self, i: int) -> Answers:
+        """Return round i's answers."""
         config = self.config
         asked = prompting.turn(len(self.prompts), config.batch_size, i, config.seed)
         seeds = prompting.streams(config.batch_size, i, config.seed)
-        with self.clock("rollout"), adapter.answering(self.models.engine, self.models.policy):
-            answers = sample(self.models.engine, [self.prompts[place] for place in asked], config.max_tokens, seeds)
+        with self.clock("rollout"), self.models.answering() as engine:
+            return sample(engine, [self.prompts[place] for place in asked], config.max_tokens, seeds)
+
+    def judged(self, answers: Answers) -> tuple[Trajectory, actors.Seen | None]:
+        """Return all that is known of a round's answers, and what the models say of them with gradients where the first minibatch is all of them.
+
+        The models have not moved since then, so that this minibatch needs no forward of its own.
+        """
+        whole = self.config.minibatch_size >= len(answers.rows)
         with self.clock("scoring"):
-            return self.models.judge(answers, config.missing_end_penalty)
+            with torch.set_grad_enabled(whole):
+                now = self.models.both(answers)
+            return self.models.judge(answers, self.config.missing_end_penalty, now), now if whole else None
 
     def learn(
-        self, few: Trajectory, advantages: torch.Tensor, returns: torch.Tensor, number: int, rate: float
+        self,
+        few: Trajectory,
+        advantages: torch.Tensor,
+        returns: torch.Tensor,
+        number: int,
+        rate: float,
+        now: actors.Seen | None = None,
     ) -> loop.Metrics:
-        """Move the policy and the value one optimiser step on a minibatch, and return what happened."""
+        """Move the policy and the value one optimiser step on a minibatch, and return what happened; `now` is what they say of it, if it is known."""
         models, config, mask = self.models, self.config, few.answers.mask
         with self.clock("forward"):
-            now = models.both(few.answers)
+            now = now or models.both(few.answers)
             policy_loss = losses.policy_loss(now.logps, few.logps, advantages, mask, config.clip_range)
             value_loss = losses.value_loss(now.values, few.values, returns, mask, config.value_clip_range)
         with self.clock("backward"):
             (policy_loss + (config.value_coefficient if models.shared else 1.0) * value_loss).backward()
+            models.collect()
         metrics = {"policy_loss": policy_loss.item(), "value_loss": value_loss.item()}
         if self.mix is not None:
             with self.clock("mix"):
-                metrics["ptx_loss"] = self.mix.backward(models.policy, number)
+                metrics["ptx_loss"] = self.mix.backward(models.compute("policy"), number)
         with self.clock("optimiser"):
             metrics["gradient_norm"] = self.update(rate)
         return {**metrics, **change(now, few, config.clip_range)}
@@ -132,8 +151,8 @@ class Training:
         every, config = self.config.watch_every, self.config
         if not every or i % every:
             return {}
-        engine, seed = self.models.engine, (config.seed + 1) * 2**32 - (i + 1) * 1000
-        with self.clock("watch"), adapter.answering(engine, self.models.policy):
+        seed = (config.seed + 1) * 2**32 - (i + 1) * 1000
+        with self.clock("watch"), self.models.answering() as engine:
             found = {"best_of_n": collapse.best_of_n(engine, self.models.scorer, self.prompts, config.max_tokens, seed)}
         signs = {sign: {**seen, **found}[sign] for sign in collapse.SIGNS}
         first = state.numbers.setdefault("signs", signs)

@@ -11,13 +11,14 @@ import torch
 
 from chains.errors import UsageError
 from tuning import encode, formats, pretrain
-from tuning.sft import demonstration_loss
+from tuning.compute import Compute
+from tuning.sft import demonstration_loss, packed_loss
 
 WINDOW = 128
 """Tokens of a pretraining example, where the model's context is not shorter."""
 
-Part = Callable[[Any, int], torch.Tensor]
-"""(policy, number) -> the mean loss a token of part `number` of the examples."""
+Part = Callable[[int], list[encode.Example]]
+"""number -> part `number` of the examples."""
 
 
 class Mix:
@@ -26,13 +27,15 @@ class Mix:
     def __init__(self, part: Part, coefficient: float, examples: int) -> None:
         self._part, self._coefficient, self._examples = part, coefficient, examples
 
-    def backward(self, policy: Any, number: int) -> float:
+    def backward(self, policy: Compute, number: int) -> float:
         """Add minibatch `number`'s gradient to the policy's parameters, and return the loss before its coefficient, in nats a token."""
         total = 0.0
-        for k in range(self._examples):
-            loss = self._part(policy, number * self._examples + k) / self._examples
-            (self._coefficient * loss).backward()
-            total += loss.item()
+        with policy.working() as model:
+            for k in range(self._examples):
+                part = self._part(number * self._examples + k)
+                loss = (packed_loss if policy.packed else demonstration_loss)(model, part) / self._examples
+                (self._coefficient * loss).backward()
+                total += loss.item()
         return total
 
 
@@ -49,13 +52,11 @@ def mix(path: str, tokenizer: Any, context: int, minibatch: int, coefficient: fl
 def _chat(path: str, tokenizer: Any, context: int, minibatch: int, seed: int) -> Part:
     shown = encode.examples(tokenizer, formats.read_chat(path), path, context)
 
-    def loss(policy: Any, number: int) -> torch.Tensor:
+    def part(number: int) -> list[encode.Example]:
         generator = torch.Generator().manual_seed(seed + number)
-        return demonstration_loss(
-            policy, [shown[i] for i in torch.randint(len(shown), (minibatch,), generator=generator).tolist()]
-        )
+        return [shown[i] for i in torch.randint(len(shown), (minibatch,), generator=generator).tolist()]
 
-    return loss
+    return part
 
 
 def _text(path: str, tokenizer: Any, context: int, minibatch: int, seed: int) -> Part:
@@ -63,6 +64,9 @@ def _text(path: str, tokenizer: Any, context: int, minibatch: int, seed: int) ->
     stream = pretrain.token_stream(pretrain.documents(path), tokenizer)
     if len(stream) <= window:
         raise UsageError(f"{path} holds {len(stream)} tokens; the pretraining mix needs more than {window}")
-    return lambda policy, number: pretrain.next_token_loss(
-        policy, pretrain.windows(stream, minibatch, window, seed + number)
-    )
+
+    def part(number: int) -> list[encode.Example]:
+        rows = pretrain.windows(stream, minibatch, window - 1, seed + number).tolist()
+        return [encode.Example(row, [0] + [1] * (window - 1)) for row in rows]
+
+    return part

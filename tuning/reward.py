@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from chains.errors import UsageError
-from chains.models import registry
+from chains.models import linear, registry
 from chains.models.scorer import Scorer, read_scores, through_end
 from tuning import agreement, base, devices, encode, formats, loop, losses, packing
 from tuning.compute import Compute
@@ -110,7 +110,8 @@ def scalar_model(start: base.Base, seed: int, dropout: float) -> Any:
     with torch.no_grad():
         model.score.weight.normal_(0, 1 / math.sqrt(width + 1), generator=torch.Generator().manual_seed(seed))
     base.set_dropout(model, dropout)
-    return model.float()
+    linear.accelerate_learning(model.float())
+    return model
 
 
 def ranked_rows(start: base.Base, rows: list[formats.Row], path: str) -> list[Ranked]:
@@ -193,8 +194,7 @@ def shared_scores(model: Any, batch: list[Ranked]) -> torch.Tensor:
     """Return what `separate_scores` does; what the answers to a prompt begin with is computed once. `model` attends to packs."""
     pack = packing.branches([element.branches() for element in batch])
     hidden = model.base_model(**packing.arguments(pack)).last_hidden_state[0]  # (N, D)
-    ends = pack.ends[[before is not None for before in pack.follows]]
-    return model.score(hidden[ends])[:, 0].float()
+    return model.score(hidden[pack.leaves])[:, 0].float()
 
 
 def pairwise_accuracy(scorer: Scorer, rows: list[formats.Row]) -> tuple[float, int]:

@@ -12,8 +12,7 @@ import torch
 
 from chains.models.engine import Engine, Request, Sampling
 from chains.models.scorer import Scorer
-from tuning import encode
-from tuning.forward import chosen_logits, chosen_tokens, spread
+from tuning import encode, losses, reading
 
 
 @dataclass(frozen=True)
@@ -91,18 +90,17 @@ def sample(
     return Answers(encode.pad(rows), encode.pad(marks), ended, rows, [completion.text for completion in done])
 
 
-def action_logps(model: Any, answers: Answers) -> torch.Tensor:
-    """Return log pi of every action (B, T), 0 elsewhere; gradients flow where they are wanted."""
-    return action_logps_and_entropy(model, answers)[0]
+def action_logps(model: Any, answers: Answers, packed: bool = False) -> torch.Tensor:
+    """Return log pi of every action (B, T), 0 elsewhere; gradients flow where they are wanted. `packed`: `model` attends to packs."""
+    seen = reading.read(answers, packed)
+    return seen.spread(losses.token_logps(seen.logits(model), seen.actions))
 
 
-def action_logps_and_entropy(model: Any, answers: Answers) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return log pi of every action and the entropy in nats of the distribution it was drawn from, both (B, T), 0 elsewhere."""
-    logits = chosen_logits(model, answers.ids, answers.mask).float()  # (N, V)
-    logp = torch.log_softmax(logits, dim=-1)
-    actions = logp.gather(1, chosen_tokens(answers.ids, answers.mask)[:, None])[:, 0]  # (N,)
-    entropy = -(logp.exp() * logp).sum(dim=-1)  # (N,)
-    return spread(actions, answers.mask), spread(entropy, answers.mask)
+def action_logps_and_entropy(model: Any, answers: Answers, packed: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what `action_logps` does, and the entropy in nats, without gradients, of what each action was drawn from: both (B, T)."""
+    seen = reading.read(answers, packed)
+    logps, entropy = losses.token_logps_and_entropy(seen.logits(model), seen.actions)
+    return seen.spread(logps), seen.spread(entropy)
 
 
 def penalised_scores(scorer: Scorer, answers: Answers, missing_end_penalty: float) -> torch.Tensor:

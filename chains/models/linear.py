@@ -18,7 +18,7 @@ from torch import nn
 from transformers.activations import NewGELUActivation
 from transformers.pytorch_utils import Conv1D
 
-from chains.models import products
+from chains.models import mapped, products
 
 ROWS = 32
 """The packed order is chosen for products of this many rows; fewer and more do as well with it."""
@@ -90,6 +90,7 @@ def forget(model: Any) -> None:
 def _give_up(layer: Any) -> None:
     """Leave of a plain weight its shape and a number that spoils whatever is computed with it."""
     copy = _Copy(layer.weight, transposed=isinstance(layer, Conv1D))
+    mapped.drop(layer.weight)
     nothing = torch.full((), torch.nan, dtype=layer.weight.dtype).expand(layer.weight.shape)
     layer.weight = nn.Parameter(nothing, requires_grad=False)
     copy.source, copy.version, copy.only = layer.weight, _version(layer.weight), True

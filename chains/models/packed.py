@@ -20,6 +20,7 @@ from transformers import AttentionInterface
 
 from chains.errors import ModelError
 from chains.models import adapters, decode, linear
+from chains.models.attending import attending
 from chains.models.kv import Pages, Part, Segment
 
 NAME = "chaintune_packed"
@@ -79,7 +80,7 @@ def forward(model: Any, step: Step, adapter: str | None = None) -> torch.Tensor:
     """Return the logits (len(step.wanted), V); keys and values are written to the step's places."""
     device, count = model.device, len(step.ids)
     spare = -count % next(multiple for most, multiple in MULTIPLES if count <= most)
-    with _attending(model), adapters.active(model, adapter), linear.serving():
+    with alone(model), attending(model, NAME), adapters.active(model, adapter), linear.serving():
         out = model(
             input_ids=torch.tensor([step.ids + step.ids[-1:] * spare], device=device),
             position_ids=torch.tensor([step.positions + step.positions[-1:] * spare], device=device),
@@ -135,19 +136,6 @@ def alone(model: Any) -> Iterator[None]:
         finally:
             if training:
                 model.train()
-
-
-@contextmanager
-def _attending(model: Any) -> Iterator[None]:
-    """Give the model this attention, and no dropout, while the block runs."""
-    config = model.config.get_text_config()
-    with alone(model):
-        kept = config._attn_implementation
-        config._attn_implementation = NAME
-        try:
-            yield
-        finally:
-            config._attn_implementation = kept
 
 
 def _attention(

@@ -28,6 +28,8 @@ SIDES = {
     "llama.cpp": "tests.bench.side_llama_cpp",
     "ppo ours": "tests.bench.side_ppo_ours",
     "ppo trl": "tests.bench.side_ppo_trl",
+    "grpo ours": "tests.bench.side_grpo_ours",
+    "grpo trl": "tests.bench.side_grpo_trl",
 }
 
 

@@ -5,7 +5,8 @@
 tests/tuning/test_trl_peer.py's head says how to make ENV and FOLDER, and holds that advantages, losses and gradients are equal on a batch.
 An update is 32 prompts of 57 tokens with 48 sampled each, fp32, four models, one optimiser step an epoch. A comparison is printed only where
 both sampled as many tokens and their policies are as unsure (entropy within 5 %). Ours is shown by part, and on a shared trunk too, which
-is another algorithm and has no ratio.
+is another algorithm and has no ratio. With --dtype bf16 ours computes in bfloat16 over float32 weights, and the peer runs twice: with its
+`bf16=True`, and with weights that are bfloat16 themselves.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from tests.bench import models
 from tests.bench.compare import Side, alternate, comparison, say
 
 PROMPT, ANSWER = 57, 48
+PEERS = {"fp32": [("trl 1.12", False)], "bf16": [("trl 1.12 bf16=True", False), ("trl 1.12 bf16 weights", True)]}
+"""For each dtype the peers' names, and whether their weights are bfloat16."""
 
 
 def main() -> None:
@@ -26,33 +29,38 @@ def main() -> None:
     prompts = [row["ids"][-PROMPT:] for row in models.requests(folder, given.episodes)]
     common = {"folder": str(folder), "threads": 1, "cores": given.cores, "answer": ANSWER, "prompts": prompts}
     for epochs in given.epochs:
-        told = {**common, "epochs": epochs}
+        told = {**common, "epochs": epochs, "dtype": given.dtype}
         ours = Side("ours", sys.executable, {**told, "side": "ppo ours"})
-        shared = Side(
-            "ours, shared trunk", sys.executable, {**told, "side": "ppo ours", "more": {"shared_trunk": True}}
-        )
-        theirs = Side("trl 1.12", given.trl_python, {**told, "side": "ppo trl", "trl": given.trl})
-        alternate([ours, theirs, shared], given.rounds, given.cache / "ppo.log")
-        for side in (ours, shared, theirs):
-            _rates(side, given.episodes)
-        report(given, epochs, ours, theirs, shared)
+        more = {"shared_trunk": True}
+        shared = Side("ours, shared trunk", sys.executable, {**told, "side": "ppo ours", "more": more})
+        theirs = [
+            Side(name, given.trl_python, {**told, "side": "ppo trl", "trl": given.trl, "pure": pure})
+            for name, pure in PEERS[given.dtype]
+        ]
+        alternate([ours, *theirs, shared], given.rounds, given.cache / "ppo.log")
+        for side in (ours, shared, *theirs):
+            rate(side, given.episodes)
+        for peer in theirs:
+            report(given, "ppo", f"{epochs} epochs", ours, peer)
+        parts(given, f"{epochs} epochs", ours, shared)
 
 
-def _rates(side: Side, episodes: int) -> None:
+def rate(side: Side, episodes: int) -> None:
+    """Put the episodes a second, by the clock and by the CPU's, beside each run."""
     for run in side.runs:
         run["episodes"] = episodes / run["answers"]["seconds"]
         run["by_cpu"] = episodes / run["answers"]["cpu"]
 
 
-def report(given: argparse.Namespace, epochs: int, ours: Side, theirs: Side, shared: Side) -> None:
-    """Print the comparison where the two did the same work, why not where they did not, and our parts."""
+def report(given: argparse.Namespace, bench: str, path: str, ours: Side, theirs: Side) -> None:
+    """Print the comparison where the two did the same work, and why not where they did not."""
     facts: dict[str, Any] = {
-        "bench": "ppo",
+        "bench": bench,
         "peer": theirs.name,
         "model": "S",
-        "dtype": "fp32",
+        "dtype": given.dtype,
         "threads": 1,
-        "path": f"{epochs} epochs",
+        "path": path,
     }
     if why := unequal(ours, theirs):
         say(given, {**facts, "not_compared": why})
@@ -60,12 +68,16 @@ def report(given: argparse.Namespace, epochs: int, ours: Side, theirs: Side, sha
         row = comparison(ours, theirs, "episodes", "episodes/s", **facts)
         row["cpu_ratio"] = comparison(ours, theirs, "by_cpu", "episodes/s")["ratio"]
         say(given, row)
-    for side in (ours, shared):
+
+
+def parts(given: argparse.Namespace, path: str, *sides: Side) -> None:
+    """Print where the time of our update goes."""
+    for side in sides:
         if side.runs:
             parts = side.runs[-1]["answers"]["parts"]
             whole = sum(parts.values())
             shares = {name: f"{seconds / whole:.0%}" for name, seconds in parts.items()}
-            say(given, {"side": side.name, "epochs": epochs, "episodes/s": round(side.median("episodes"), 2), **shares})
+            say(given, {"side": side.name, "path": path, "episodes/s": round(side.median("episodes"), 2), **shares})
 
 
 def unequal(ours: Side, theirs: Side) -> str:
@@ -74,7 +86,7 @@ def unequal(ours: Side, theirs: Side) -> str:
         if side.failed or not side.runs:
             return f"{side.name} did not run: {side.failed}"
     a, b = ours.runs[-1]["answers"], theirs.runs[-1]["answers"]
-    if a["tokens"] != b["tokens"]:
+    if abs(a["tokens"] / b["tokens"] - 1) > 0.01:
         return f"they sampled {a['tokens']} and {b['tokens']} tokens an answer"
     if b["entropy"] and abs(a["entropy"] / b["entropy"] - 1) > 0.05:
         return f"their policies' entropies are {a['entropy']:.2f} and {b['entropy']:.2f} nats"
@@ -88,6 +100,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--trl", default=os.environ.get("CHAINTUNE_TRL_PPO"), help="the folder that holds TRL 1.12")
     parser.add_argument("--epochs", type=int, nargs="+", default=[4, 1], help="TRL's default is 4, InstructGPT's 1")
     parser.add_argument("--episodes", type=int, choices=[8, 16, 24, 32], default=32, help="answers an update")
+    parser.add_argument("--dtype", choices=PEERS, default="fp32")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cores", type=int, nargs="+", default=sorted(os.sched_getaffinity(0))[-1:])
     parser.add_argument("--cache", type=Path, default=cache, help="the folder for the model and the log")

@@ -22,6 +22,7 @@ class Side:
 
 
 def _trainer(spec: dict[str, Any]) -> Any:
+    import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
     from trl.experimental.ppo import PPOConfig, PPOTrainer
@@ -43,15 +44,16 @@ def _trainer(spec: dict[str, Any]) -> Any:
     words.eos_token = words.convert_ids_to_tokens(
         len(words) - 1
     )  # the trainer wants one; the model ends nothing with it
-    language = [AutoModelForCausalLM.from_pretrained(folder) for _ in range(2)]
-    scalar = [AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1) for _ in range(2)]
+    kind = {"dtype": torch.bfloat16 if spec.get("pure") else torch.float32}
+    language = [AutoModelForCausalLM.from_pretrained(folder, **kind) for _ in range(2)]
+    scalar = [AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, **kind) for _ in range(2)]
     for model in scalar:
         model.config.pad_token_id = words.pad_token_id
     config = PPOConfig(
         output_dir=tempfile.mkdtemp(), per_device_train_batch_size=8, gradient_accumulation_steps=count // 8,
         num_mini_batches=1, num_ppo_epochs=spec["epochs"], total_episodes=2 * count, response_length=spec["answer"],
         temperature=1.0, kl_coef=0.02, missing_eos_penalty=None, local_rollout_forward_batch_size=count,
-        num_sample_generations=0, learning_rate=1e-6, use_cpu=True, bf16=False, save_strategy="no", report_to="none",
+        num_sample_generations=0, learning_rate=1e-6, use_cpu=True, bf16=spec.get("dtype") == "bf16" and not spec.get("pure"), save_strategy="no", report_to="none",
         disable_tqdm=True, gradient_checkpointing=False, dataloader_pin_memory=False, logging_steps=1,
     )  # fmt: skip
     timer = Timer()

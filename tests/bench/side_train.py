@@ -1,11 +1,12 @@
-"""Our training of the same batches from the same weights: our side of tests/bench/sft.py."""
+"""Our training of the same batches from the same weights: our side of tests/bench/sft.py and rm.py."""
 
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 
-from tuning import base, encode, sft
+from tuning import base, encode, memory, reward, sft
 from tuning.compute import Compute
 from tuning.optimizer import Optimizer
 
@@ -18,6 +19,8 @@ class Training:
 
     def __init__(self, spec: dict[str, Any]) -> None:
         torch.set_num_threads(spec["threads"])
+        self._memory = ExitStack()
+        self._memory.enter_context(memory.kept())  # as tuning.loop does
         self.spec = spec
 
     def warm(self) -> None:
@@ -25,7 +28,7 @@ class Training:
 
     def run(self) -> dict[str, Any]:
         """Return the losses, and the seconds of the timed steps."""
-        model, batches, learn = self._sft()
+        model, batches, learn = self._rm() if self.spec["stage"] == "rm" else self._sft()
         compute = Compute(model.train(), DTYPES[self.spec["dtype"]])
         optimizer, losses = Optimizer([model], betas=(0.9, 0.999)), []
         for number, batch in enumerate(batches):
@@ -39,6 +42,11 @@ class Training:
         start = base.load(f"hf:{self.spec['folder']}")
         batches = [[encode.example(start.tokenizer, row) for row in batch] for batch in self.spec["batches"]]
         return start.model, batches, sft.learn
+
+    def _rm(self) -> tuple[Any, ...]:
+        start = base.load(f"hf:{self.spec['folder']}", kind="reward")
+        batches = [[reward.ranked(start.tokenizer, row) for row in batch] for batch in self.spec["batches"]]
+        return start.model, batches, lambda compute, batch: reward.learn(compute, batch)[0]
 
 
 def load(spec: dict[str, Any]) -> Training:

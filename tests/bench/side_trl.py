@@ -1,4 +1,4 @@
-"""TRL's trainers on given batches: the other side of tests/bench/sft.py. It runs in TRL's environment and imports nothing of ours."""
+"""TRL's trainers on given batches: the other side of tests/bench/sft.py and rm.py. It runs in TRL's environment and imports nothing of ours."""
 
 import tempfile
 import time
@@ -32,7 +32,7 @@ class Training:
         from transformers import AutoTokenizer
 
         words = AutoTokenizer.from_pretrained(self.spec["folder"])
-        Base, Config, model, rows, size = self._sft()
+        Base, Config, model, rows, size, more = self._rm() if self.spec["stage"] == "rm" else self._sft()
 
         class Ordered(Base):
             def _get_train_sampler(self, *given: Any, **more: Any) -> Any:
@@ -43,7 +43,6 @@ class Training:
             "learning_rate": 1e-4, "lr_scheduler_type": "constant", "gradient_checkpointing": False, "use_cpu": True, "save_strategy": "no",
             "bf16": self.spec["dtype"] == "bf16", "report_to": "none", "disable_tqdm": True, "logging_steps": 1, "dataloader_pin_memory": False,
         }  # fmt: skip
-        more = {"assistant_only_loss": True}
         clock = _clock(self.WARM)
         made = Ordered(
             model=model,
@@ -64,7 +63,25 @@ class Training:
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
         rows = [{"messages": row["messages"]} for batch in self.spec["batches"] for row in batch]
-        return SFTTrainer, SFTConfig, model, rows, len(self.spec["batches"][0])
+        return SFTTrainer, SFTConfig, model, rows, len(self.spec["batches"][0]), {"assistant_only_loss": True}
+
+    def _rm(self) -> tuple[Any, ...]:
+        """Every pair of a prompt's answers is a row, and a step has those of one prompt."""
+        from itertools import combinations
+
+        import torch
+        from transformers import AutoModelForSequenceClassification
+        from trl import RewardConfig, RewardTrainer
+
+        model = AutoModelForSequenceClassification.from_pretrained(
+            self.spec["folder"], num_labels=1, dtype=torch.float32
+        )
+        rows = []
+        for row in (row for batch in self.spec["batches"] for row in batch):
+            prompt = row["input"]["messages"]
+            pairs = combinations([output["messages"] for output in row["outputs"]], 2)
+            rows += [{"prompt": prompt, "chosen": better, "rejected": worse} for better, worse in pairs]
+        return RewardTrainer, RewardConfig, model, rows, len(rows) // len(self.spec["batches"]), {}
 
 
 def _clock(warm: int) -> Any:

