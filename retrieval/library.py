@@ -279,6 +279,7 @@ class Library:
             if model and self._check_model() != _name(self._embeddings):
                 self._store.use(_name(self._embeddings), lambda text: covers(self._embeddings, text))
             writer = Writer(self._store, self._vectors, self._embeddings, hands)
+            writer.renew_terms()
             if self._store.fact("chroma") != self._url:
                 writer.repair(thorough=True)
                 self._store.note("chroma", self._url)
@@ -300,6 +301,11 @@ class Library:
     def _current_keywords(self) -> Keywords:
         """Return the keyword index of the library's present state: from memory, from its folder, or made from the passages' terms."""
         with self._lock:
+            if self._store.old_terms():
+                raise UsageError(
+                    f"the words of the library {self.path} were taken by an older chaintune, and searches by words would miss; "
+                    "sync or verify it (chaintune index --verify), which takes them again and embeds nothing"
+                )
             state = self._store.state()
             if self._keywords is None or self._keywords[0] != state:
                 self._keywords = state, Keywords.load(self._index, state) or self._built()

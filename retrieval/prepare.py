@@ -63,6 +63,12 @@ def embedded_text(words: str, heading: str, header: str = "") -> str:
     return "\n".join(filter(None, ["" if nearest in words else nearest, header, words]))
 
 
+def counted_text(words: str, heading: str, header: str = "") -> str:
+    """Return what a passage's terms are taken from: those of its heading count once more, since it says what the passage is about."""
+    above = f"{header}\n" if header else ""
+    return f"{_nearest(heading)}\n{above}{words}"
+
+
 def covers(embeddings: Any, text: str) -> bool:
     """Return whether the model knows the language of `text`; one that does not say is taken to know it."""
     return embeddings.covers(text) if hasattr(embeddings, "covers") else True
@@ -76,9 +82,8 @@ class _Part(NamedTuple):
     header: str
 
     def counted(self) -> str:
-        """Return what its terms are taken from: those of its heading count once more, since it says what the passage is about."""
-        above = f"{self.header}\n" if self.header else ""
-        return f"{_nearest(self.piece.heading)}\n{above}{self.words}"
+        """Return what its terms are taken from."""
+        return counted_text(self.words, self.piece.heading, self.header)
 
     def hash(self) -> bytes:
         whole = embedded_text(self.words, self.piece.heading, self.header)

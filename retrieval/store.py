@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from chains.errors import MachineError, UsageError
+from retrieval import words
 from retrieval.prepare import NewPassage, Prepared
 from retrieval.text import Heading, Text
 
@@ -156,9 +157,18 @@ class Store:
         """Yield the passages that are pending as that number says, source by source."""
         sql = "SELECT DISTINCT source_id FROM passages WHERE pending = ? ORDER BY source_id"
         for (source_id,) in self.rows(sql, (pending,)):
-            for source, text in self.rows("SELECT source, text FROM sources WHERE id = ?", (source_id,)):
-                for id, start, end, heading, page, header in self.rows(_PENDING, (source_id, pending)):
-                    yield Row(id, source, start, end, heading, page, text[start:end], header)
+            yield from self._passages_of(source_id, "AND pending = ?", pending)
+
+    def by_source(self) -> Iterator[list[Row]]:
+        """Yield the passages of one source after another."""
+        for (source_id,) in self.rows("SELECT id FROM sources ORDER BY id"):
+            yield list(self._passages_of(source_id))
+
+    def _passages_of(self, source_id: int, which: str = "", *values: int) -> Iterator[Row]:
+        sql = f"SELECT id, start, end, heading, page, header FROM passages WHERE source_id = ? {which} ORDER BY id"
+        for source, text in self.rows("SELECT source, text FROM sources WHERE id = ?", (source_id,)):
+            for id, start, end, heading, page, header in self.rows(sql, (source_id, *values)):
+                yield Row(id, source, start, end, heading, page, text[start:end], header)
 
     def doomed(self) -> list[int]:
         """Return the ids of vectors whose passages are gone."""
@@ -242,6 +252,18 @@ class Store:
             db.executemany("DELETE FROM doomed WHERE id = ?", [(id,) for id in forgotten])
             self._move_on()
         return self.state()
+
+    def retell(self, terms: Iterable[tuple[int, Sequence[str]]], method: str) -> None:
+        """Write the terms of passages, by their ids, all taken by that method."""
+        with self.transaction() as db:
+            rows = ((" ".join(own), id) for id, own in terms)
+            db.executemany("UPDATE passages SET terms = ? WHERE id = ?", rows)
+            db.execute("INSERT OR REPLACE INTO facts VALUES ('terms', ?)", (method,))
+            self._move_on()
+
+    def old_terms(self) -> bool:
+        """Return whether the passages' terms were taken by another method than words.METHOD."""
+        return self.fact("terms") != words.METHOD and bool(self.rows("SELECT 1 FROM passages LIMIT 1"))
 
     def _move_on(self) -> None:
         """Count the library's state up, since passages or vectors come or go. Call inside a transaction."""
@@ -341,7 +363,6 @@ _INSERT = """
 _UPDATE = """
     UPDATE passages SET start = ?, end = ?, heading = ?, page = ?, terms = ?, header = ?, pending = max(pending, ? AND embedded) WHERE id = ?
 """
-_PENDING = "SELECT id, start, end, heading, page, header FROM passages WHERE source_id = ? AND pending = ? ORDER BY id"
 
 # SQLite counts a TEXT in characters, as Python does; the text has no NUL, where SQLite would stop.
 _PASSAGE = """

@@ -15,11 +15,11 @@ from typing import Any
 
 from chains.errors import UsageError
 from chains.passages import HEADING, PAGE, SOURCE
-from retrieval import web
+from retrieval import web, words
 from retrieval.crew import Alone, Crew
 from retrieval.kinds import KINDS
 from retrieval.loaders import check
-from retrieval.prepare import Prepared, covers, cut, embedded_text, passages
+from retrieval.prepare import Prepared, counted_text, covers, cut, embedded_text, passages
 from retrieval.scan import Scope, source_name
 from retrieval.split import Piece
 from retrieval.store import File, Row, Store
@@ -206,6 +206,16 @@ class Writer:
         if left := extra & self._vectors.ids() if extra else set():
             self._vectors.delete(sorted(left))
         return len(missing) + len(extra)
+
+    def renew_terms(self) -> None:
+        """Take the terms of all passages again where an older chaintune took them otherwise."""
+        if self._store.fact("terms") != words.METHOD:
+            self._store.retell(self._terms(), words.METHOD)
+
+    def _terms(self) -> Iterator[tuple[int, list[str]]]:
+        for rows in self._store.by_source():
+            texts = [counted_text(row.text, row.heading, row.header) for row in rows]
+            yield from zip((row.id for row in rows), words.terms(texts), strict=True)
 
     def rebuild(self, name: str, progress: Progress | None) -> None:
         """Split every source again and embed every passage, with the model `name`."""
