@@ -169,7 +169,11 @@ class Library:
         under its heading (parents.py). `weights` says what the ways of a hybrid search count for, {"keyword": 0.3, "dense": 0.7} where
         it does not. `rerank` is a cross-encoder, a folder or a hub id, that puts the best passages in its own order (rerank.py).
         """
-        return self._searcher.search(query, _wanted(k, mode, where, mmr, parents, weights, rerank))
+        return self.find(query, _wanted(k, mode, where, mmr, parents, weights, rerank))
+
+    def find(self, query: str, wanted: Wanted) -> list[Passage]:
+        """Return what `search` returns, for options that were put together before."""
+        return self._searcher.search(query, wanted)
 
     def as_retriever(
         self,
@@ -185,8 +189,7 @@ class Library:
         """Return a langchain_core retriever, for invoke and ainvoke; its Documents carry `score`, `scores` and `why` in their metadata."""
         from retrieval.retriever import LibraryRetriever
 
-        wanted = _wanted(k, mode, where, mmr, parents, weights, rerank)
-        return LibraryRetriever(library=self, **vars(wanted))
+        return LibraryRetriever(library=self, wanted=_wanted(k, mode, where, mmr, parents, weights, rerank))
 
     @property
     def vectorstore(self) -> "LibraryVectorStore":
