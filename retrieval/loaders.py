@@ -9,9 +9,9 @@ from pathlib import Path
 
 from retrieval import parser
 from retrieval.encodings import decode
-from retrieval.kinds import KINDS, MARKDOWN, NOT_READ, PLAIN
+from retrieval.kinds import KINDS, MARKDOWN, NOT_READ, PICTURES, PLAIN
 from retrieval.parser import Limits
-from retrieval.text import MAX_CHARACTERS, Text, Unreadable, clean
+from retrieval.text import MAX_CHARACTERS, Picture, Text, Unreadable, clean
 
 MAX_BYTES = 50 * 2**20
 
@@ -25,7 +25,7 @@ def check(path: Path) -> None:
         raise Unreadable(
             f"is a file of {NOT_READ[kind]}, which is not read; save it as PDF, Word (.docx), Markdown, CSV or plain text"
         )
-    if kind not in KINDS:
+    if kind not in KINDS and kind not in PICTURES:
         raise Unreadable(f"is of a kind that is not read; the kinds are {', '.join(KINDS)}")
     try:
         with path.open("rb"):
@@ -49,6 +49,14 @@ def load(path: Path, limits: Limits | None = None) -> Text:
     if len(text.text) > MAX_CHARACTERS:
         raise Unreadable(f"has more than {MAX_CHARACTERS:,} characters; split it")
     return text
+
+
+def picture(path: Path, edge: int, limits: Limits | None = None) -> Picture:
+    """Return the picture in the file, its shorter side `edge` pixels long. Raises Unreadable."""
+    check(path)
+    if path.suffix.lower() not in PICTURES:
+        raise Unreadable(f"is no picture; the kinds are {', '.join(PICTURES)}")
+    return parser.picture(path, limits or Limits(), edge)
 
 
 def _plain(path: Path, kind: str) -> Text:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from chains.errors import UsageError
-from retrieval.kinds import KINDS, NOT_READ
+from retrieval.kinds import KINDS, NOT_READ, PICTURES, is_picture
 
 _MAGIC = frozenset("*?[")
+_LOOKED_AT = KINDS.keys() | PICTURES.keys() | NOT_READ.keys()
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def scan(place: str | Path, but: Path) -> Scope:
         return Scope(str(path), path, tuple(_in_folder(path, but)))
     if path.exists():
         path = path.resolve()
-        if path.suffix.lower() not in KINDS:
+        if path.suffix.lower() not in KINDS and not is_picture(path.name):
             raise UsageError(f"{place} is of a kind that is not read; the kinds are {', '.join(KINDS)}")
         return Scope(str(path), path.parent, (path,))
     if not _MAGIC & set(str(place)):
@@ -65,6 +66,6 @@ def _is_document(file: Path, folder: Path, but: Path) -> bool:
     """Return whether it is a file that holds a document; a link counts where it leads to one inside the folder."""
     if any(part.startswith((".", "~$")) for part in file.relative_to(folder).parts) or but in file.parents:
         return False
-    if file.suffix.lower() not in KINDS and file.suffix.lower() not in NOT_READ:
+    if file.suffix.lower() not in _LOOKED_AT:
         return False
     return file.is_file() and (not file.is_symlink() or file.resolve().is_relative_to(folder))

@@ -113,7 +113,7 @@ class Searcher:
         best = ids if wanted.mmr is None else self._varied(ids, scores, wanted.k, wanted.mmr)
         found = (row for id in best if (row := self._store.passage(id)) is not None)  # None: deleted while we looked
         rows = widened(self._store, found) if wanted.parents else found
-        return [_passage(row, scores[row.id], rankings, weights) for row in islice(rows, wanted.k)]
+        return [_found(row, scores[row.id], rankings, weights) for row in islice(rows, wanted.k)]
 
     def _rankings(self, query: str, wanted: Wanted) -> list[Ranking]:
         """Return what each way of finding that the mode uses has found."""
@@ -160,7 +160,7 @@ class Searcher:
     def _by_meaning(self, query: str, depth: int, among: "_Among") -> Ranking:
         if not covers(self._embeddings, query):
             return Ranking("dense", {}, f"left out: {self._store.embeddings()} does not know this language")
-        if not among.total or not self._store.rows("SELECT 1 FROM passages WHERE embedded LIMIT 1"):
+        if not among.total or not self._store.rows("SELECT 1 FROM passages WHERE embedded AND NOT picture LIMIT 1"):
             return Ranking("dense", {})
         if not self._vectors.exists:
             return Ranking("dense", {}, "left out: its vectors are gone, and a sync makes them again")
@@ -231,14 +231,19 @@ def _for_chroma(conditions: dict[str, list[Any]]) -> dict[str, Any] | None:
     return None if not tests else tests[0] if len(tests) == 1 else {"$and": tests}
 
 
-def _passage(row: Row, score: float, rankings: Sequence[Ranking], weights: Mapping[str, float]) -> Passage:
+def _found(row: Row, score: float, rankings: Sequence[Ranking], weights: Mapping[str, float]) -> Passage:
+    own = {ranking.way: ranking.scores[row.id] for ranking in rankings if row.id in ranking.scores}
+    return passage(row, score, _why(row.id, rankings, weights), own)
+
+
+def passage(row: Row, score: float, why: str, scores: dict[str, float]) -> Passage:
+    """Return what is said of a row of the store that was found."""
     about: dict[str, Any] = {SOURCE: row.source, START: row.start, END: row.end}
     if row.heading:
         about[HEADING] = row.heading
     if row.page is not None:
         about[PAGE] = row.page
-    own = {ranking.way: ranking.scores[row.id] for ranking in rankings if row.id in ranking.scores}
-    return Passage(row.text, score, about, _why(row.id, rankings, weights), own)
+    return Passage(row.text, score, about, why, scores)
 
 
 def _why(id: int, rankings: Sequence[Ranking], weights: Mapping[str, float]) -> str:

@@ -64,7 +64,13 @@ def _by_passage(db: apsw.Connection) -> None:
     """)
 
 
-_MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first, _by_passage]  # add at the end, change none
+def _by_picture(db: apsw.Connection) -> None:
+    db.execute(
+        "ALTER TABLE passages ADD COLUMN picture INTEGER NOT NULL DEFAULT 0"
+    )  # 1: its vector is the image model's
+
+
+_MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first, _by_passage, _by_picture]  # add at the end, change none
 
 
 class Row(NamedTuple):
@@ -153,10 +159,10 @@ class Store:
         """Return the passage with this id, None where it is gone."""
         return next((Row(*row) for row in self.rows(_PASSAGE, (id,))), None)
 
-    def waiting(self, pending: int) -> Iterator[Row]:
-        """Yield the passages that are pending as that number says, source by source."""
-        sql = "SELECT DISTINCT source_id FROM passages WHERE pending = ? ORDER BY source_id"
-        for (source_id,) in self.rows(sql, (pending,)):
+    def waiting(self, pending: int, picture: bool = False) -> Iterator[Row]:
+        """Yield the passages of text, or the pictures, that are pending as that number says, source by source."""
+        sql = "SELECT DISTINCT source_id FROM passages WHERE pending = ? AND picture = ? ORDER BY source_id"
+        for (source_id,) in self.rows(sql, (pending, picture)):
             yield from self._passages_of(source_id, "AND pending = ?", pending)
 
     def by_source(self) -> Iterator[list[Row]]:
@@ -174,9 +180,9 @@ class Store:
         """Return the ids of vectors whose passages are gone."""
         return [id for (id,) in self.rows("SELECT id FROM doomed")]
 
-    def embedded(self) -> set[int]:
-        """Return the ids of all passages that are to have a vector."""
-        return {id for (id,) in self.rows("SELECT id FROM passages WHERE embedded")}
+    def embedded(self, picture: bool = False) -> set[int]:
+        """Return the ids of all passages of text, or of all pictures, that are to have a vector."""
+        return {id for (id,) in self.rows("SELECT id FROM passages WHERE embedded AND picture = ?", (picture,))}
 
     def put(self, file: File, document: Prepared, about: str = "") -> None:
         """Write a source in place of the one with its id (0: a new one). Call inside a transaction.
@@ -199,7 +205,7 @@ class Store:
             if same:
                 self._keep(same.pop(0), new)
             else:
-                db.execute(_INSERT, (id, *_values(new), new.hash, new.embedded, 2 * new.embedded))
+                db.execute(_INSERT, (id, *_values(new), new.hash, new.embedded, 2 * new.embedded, new.picture))
         self._move_on()
         for gone in (old.id for rows in before.values() for old in rows):
             db.execute("INSERT INTO doomed SELECT id FROM passages WHERE id = ? AND embedded", (gone,))
@@ -263,7 +269,9 @@ class Store:
 
     def old_terms(self) -> bool:
         """Return whether the passages' terms were taken by another method than words.METHOD."""
-        return self.fact("terms") != words.METHOD and bool(self.rows("SELECT 1 FROM passages LIMIT 1"))
+        return self.fact("terms") != words.METHOD and bool(
+            self.rows("SELECT 1 FROM passages WHERE NOT picture LIMIT 1")
+        )
 
     def _move_on(self) -> None:
         """Count the library's state up, since passages or vectors come or go. Call inside a transaction."""
@@ -286,7 +294,7 @@ class Store:
             db.execute("INSERT OR REPLACE INTO facts VALUES ('embeddings', ?)", (embeddings,))
             for (id,) in self.rows("SELECT id FROM sources"):
                 ((text,),) = self.rows("SELECT text FROM sources WHERE id = ?", (id,))
-                for passage, start, end in self.rows("SELECT id, start, end FROM passages WHERE source_id = ?", (id,)):
+                for passage, start, end in self.rows(_OF_TEXT, (id,)):
                     known = covers(text[start:end])
                     db.execute(
                         "UPDATE passages SET embedded = ?, pending = ? WHERE id = ?", (known, 2 * known, passage)
@@ -358,8 +366,10 @@ def _values(new: NewPassage) -> tuple[Any, ...]:
 
 _COLUMNS = ("source", "path", "root", "hash", "mtime", "size", "text", "shape", "about")
 _INSERT = """
-    INSERT INTO passages (source_id, start, end, heading, page, terms, header, hash, embedded, pending) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO passages (source_id, start, end, heading, page, terms, header, hash, embedded, pending, picture)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+_OF_TEXT = "SELECT id, start, end FROM passages WHERE source_id = ? AND NOT picture"
 _UPDATE = """
     UPDATE passages SET start = ?, end = ?, heading = ?, page = ?, terms = ?, header = ?, pending = max(pending, ? AND embedded) WHERE id = ?
 """

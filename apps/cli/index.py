@@ -28,6 +28,12 @@ def index(
         str | None,
         typer.Option("--chroma", help="URL of a Chroma server for the vectors; the library remembers it."),
     ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            "--images", help="A CLIP model, folder or hub id, by which pictures are found; the library remembers it."
+        ),
+    ] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Compare vectors and passages, and mend what differs.")
     ] = False,
@@ -45,7 +51,7 @@ def index(
         raise UsageError("no document was named; give files, folders, patterns or URLs, or --verify or --rebuild")
     if not documents:
         bots.check_library(folder)
-    with closing(bots.make_library(folder, embeddings, chroma)) as opened, show.progress("index") as advance:
+    with closing(bots.make_library(folder, embeddings, chroma, images)) as opened, show.progress("index") as advance:
         found: dict[str, Any] = {"library": str(folder)}
         if rebuild:
             opened.rebuild(progress=advance, workers=workers)
@@ -70,12 +76,17 @@ def _synced(
 
     limits = Limits(cpu_s=seconds, wall_s=max(30, 3 * seconds))
     report = opened.sync(documents, progress=advance, urls=allow_url, workers=workers, limits=limits)
-    return {name: getattr(report, name) for name in _COUNTS} | {"failed": report.failed}
+    return {name: getattr(report, name) for name in _COUNTS} | {
+        "failed": report.failed,
+        "skipped": report.skipped,
+    }
 
 
 def _say(found: dict[str, Any]) -> None:
     for path, reason in found.get("failed", ()):
         show.note(f"not read: {path}: {reason}")
+    if found.get("skipped"):
+        show.note(f"pictures passed over: {found['skipped']}; --images names a CLIP model that finds them")
     words = [f"{found[name]} {name}" for name in _COUNTS if name in found]
     words += [f"{len(found['failed'])} failed"] if "failed" in found else []
     words += [f"{found['mended']} vectors mended"] if "mended" in found else []
