@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from chains.errors import UsageError, nearest
 from chains.passages import END, SOURCE, START
+from retrieval import on_ray
 from retrieval.crew import crew
 from retrieval.keywords import Keywords
 from retrieval.kinds import is_picture
@@ -103,6 +104,7 @@ class Library:
         *,
         urls: bool = False,
         workers: int = 1,
+        ray: int = 0,
         limits: Limits | None = None,
         allow_loopback: bool = False,
     ) -> SyncReport:
@@ -113,11 +115,13 @@ class Library:
 
         What was in the folder (or fitted the pattern) at an earlier sync and is gone from the disk leaves the library. Nothing is
         embedded twice. A file that cannot be read is listed; `limits` is what reading one may take. More than one of `workers` read and
-        embed in processes of their own, while this one writes.
+        embed in processes of their own, while this one writes. With `ray`, that many workers of a Ray cluster embed, and write into the Chroma
+        server themselves (on_ray.py).
         Raises UsageError where a place is missing or holds no document, MachineError where another process writes.
         """
         if workers < 1:
             raise UsageError(f"workers is {workers}; give the number of processes that read and embed, 1 or more")
+        on_ray.check(ray, self._url)
         places = [place] if isinstance(place, str | Path) else list(place)
         if not urls and any(map(is_url, places)):
             raise UsageError(
@@ -129,7 +133,7 @@ class Library:
                 f"{next(one for one in places if is_picture(str(one)))} is a picture, and the library has no image model; "
                 "name a CLIP model (images=, --images)"
             )
-        with self._writing(workers, limits) as writer:
+        with self._writing(workers, limits, ray=ray) as writer:
             return added(
                 writer.sync_url(one, allow_loopback, progress) if isinstance(one, str) else writer.sync(one, progress)
                 for one in scopes
@@ -295,14 +299,16 @@ class Library:
         self.close()
 
     @contextmanager
-    def _writing(self, workers: int = 1, limits: Limits | None = None, model: bool = True) -> Iterator[Writer]:
+    def _writing(
+        self, workers: int = 1, limits: Limits | None = None, model: bool = True, ray: int = 0
+    ) -> Iterator[Writer]:
         """Yield the writer under the library's lock, and bring the keyword index up to date after it. `model`: it must be ours."""
         edge = self._pictures.edge if self._pictures else 0
         with writing(self.path), crew(self._embeddings, limits or Limits(), workers, edge) as hands:
             self._vectors.close()  # another process may have written since it was opened
             if model and self._check_model() != _name(self._embeddings):
                 self._store.use(_name(self._embeddings), lambda text: covers(self._embeddings, text))
-            writer = Writer(self._store, self._vectors, self._embeddings, hands, self._pictures)
+            writer = Writer(self._store, self._vectors, self._embeddings, hands, self._pictures, ray)
             if self._pictures:
                 self._pictures.note()
             writer.renew_terms()

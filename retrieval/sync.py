@@ -15,7 +15,7 @@ from typing import Any
 
 from chains.errors import UsageError
 from chains.passages import HEADING, PAGE, SOURCE
-from retrieval import web, words
+from retrieval import on_ray, web, words
 from retrieval.crew import Alone, Crew
 from retrieval.kinds import KINDS, is_picture
 from retrieval.loaders import check
@@ -99,12 +99,16 @@ class Writer:
         embeddings: Any,
         crew: Alone | Crew,
         pictures: Pictures | None = None,
+        ray: int = 0,
     ) -> None:
         self._store = store
         self._vectors = vectors
         self._embeddings = embeddings
         self._crew = crew
         self._pictures = pictures
+        self._ray = (
+            ray  # workers of a Ray cluster that embed what was written, all together; 0: the crew does, group by group
+        )
 
     def sync(self, scope: Scope, progress: Progress | None) -> SyncReport:
         """Return what was done. Raises UsageError where there is nothing to be done about."""
@@ -125,7 +129,7 @@ class Writer:
                 group = []
             tally.step(Path(file.path).name)
         self.write(group)
-        self.finish()  # of what was renamed
+        self.finish()  # of what was renamed, or waits for Ray
         gone = [
             file for file in self._store.files() if scope.covers(file.path, file.root) and not Path(file.path).is_file()
         ]
@@ -160,13 +164,14 @@ class Writer:
         return SyncReport(tally.added, tally.updated, 0, tally.unchanged, tally.failed)
 
     def write(self, group: Sequence[tuple[File, Prepared]], about: Sequence[str] = ()) -> None:
-        """Write the sources as pending in one transaction, and finish them."""
+        """Write the sources as pending in one transaction, and finish them, unless that waits for Ray."""
         if not group:
             return
         with self._store.transaction():
             for n, (file, prepared) in enumerate(group):
                 self._store.put(file, prepared, about[n] if about else "")
-        self.finish({file.source: prepared.picture for file, prepared in group if prepared.picture})
+        if not self._ray:
+            self.finish({file.source: prepared.picture for file, prepared in group if prepared.picture})
 
     def put_texts(self, texts: Mapping[str, tuple[str, str]]) -> None:
         """Write texts, each with what is said of it, by their ids. Raises UsageError where an id is a document's name."""
@@ -304,6 +309,8 @@ class Writer:
 
     def _embed(self) -> None:
         """Embed what waits for it, each text once, and mark it done as it goes."""
+        if self._ray:
+            return self._embed_on_ray()
         for rows in _batches(self._store.waiting(pending=2), _TOGETHER * self._crew.workers):
             texts = [embedded_text(row.text, row.heading, row.header) for row in rows]
             once = list(dict.fromkeys(texts))
@@ -312,6 +319,11 @@ class Writer:
                 [row.id for row in rows], [vectors[text] for text in texts], [_about(row) for row in rows]
             )
             self._store.settle(done=[row.id for row in rows])
+
+    def _embed_on_ray(self) -> None:
+        rows = ((row, _about(row)) for row in self._store.waiting(pending=2))
+        for done in on_ray.embed(rows, self._embeddings, self._vectors, self._ray):
+            self._store.settle(done=done)
 
     def _embed_pictures(self, read: Mapping[str, Picture]) -> None:
         """Embed the pictures that wait for it; what is gone by now, or damaged, leaves, and comes back as a new file."""

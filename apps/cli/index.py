@@ -21,6 +21,12 @@ def index(
     embeddings: flags.Embeddings = None,
     allow_url: Annotated[bool, typer.Option("--allow-url", help="Fetch what is named by a URL.")] = False,
     workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Processes that read and embed.")] = 1,
+    ray: Annotated[
+        int,
+        typer.Option(
+            "--ray", min=0, max=4096, help="Workers of a Ray cluster that embed into the Chroma server; 0: no cluster."
+        ),
+    ] = 0,
     seconds: Annotated[
         float, typer.Option("--seconds", min=1, help="Computing time that reading one file may take.")
     ] = 8,
@@ -56,7 +62,7 @@ def index(
         if rebuild:
             opened.rebuild(progress=advance, workers=workers)
         if documents:
-            found |= _synced(opened, documents, allow_url, workers, seconds, advance)
+            found |= _synced(opened, documents, allow_url, workers, ray, seconds, advance)
         if verify:
             found["mended"] = opened.verify()
         found["stats"] = opened.stats()
@@ -69,13 +75,13 @@ def index(
 
 
 def _synced(
-    opened: Any, documents: list[str], allow_url: bool, workers: int, seconds: float, advance: show.Advance
+    opened: Any, documents: list[str], allow_url: bool, workers: int, ray: int, seconds: float, advance: show.Advance
 ) -> dict[str, Any]:
     """Sync, and return what was done."""
     from retrieval import Limits
 
     limits = Limits(cpu_s=seconds, wall_s=max(30, 3 * seconds))
-    report = opened.sync(documents, progress=advance, urls=allow_url, workers=workers, limits=limits)
+    report = opened.sync(documents, progress=advance, urls=allow_url, workers=workers, ray=ray, limits=limits)
     return {name: getattr(report, name) for name in _COUNTS} | {
         "failed": report.failed,
         "skipped": report.skipped,

@@ -189,3 +189,8 @@ def test_a_search_that_cannot_be_meant_is_refused(call, docs, tmp_path, capsys, 
     call("index", str(docs))
     assert main(["search", *words, "--library", str(tmp_path / "kb")]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_ray_wants_a_server(docs, tmp_path, capsys):
+    assert main(["index", str(docs), "--library", str(tmp_path / "kb"), "--ray", "2"]) == 2
+    assert "Ray's workers write into a Chroma server" in capsys.readouterr().err
