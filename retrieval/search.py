@@ -10,7 +10,8 @@ Cranfield nDCG@10 0.4262 (by meaning alone 0.4009, by words alone 0.3804), the r
 0.82 and 0.98; at 1:1 0.4246, 0.75 and 0.95; at 1:2 0.4227, 0.81 and 0.98; at 1:3 0.4195, 0.84 and 0.98. Equal weights, the first choice,
 were given up for the rulebook.
 
-Where the embedding model does not know the question's language, its vectors would be noise: they are left out, and `why` says so.
+Where the embedding model does not know the question's language, its vectors would be noise: they are left out, and `why` says so. So
+they are for a question that mixes scripts (IBM의 CPU) in a library that holds passages in the one which the model does not know.
 With `rerank` a cross-encoder reads the question together with each of the best passages, and its order is the one that counts.
 """
 
@@ -128,7 +129,19 @@ class Searcher:
         if wanted.mode == "keyword":
             return [by_words]
         by_code = self._by_code(query, by_words)
-        return [*([by_code] if by_code.scores else []), by_words, self._by_meaning(query, depth, among)]
+        dense = self._half_known(query) or self._by_meaning(query, depth, among)
+        return [*([by_code] if by_code.scores else []), by_words, dense]
+
+    def _half_known(self, query: str) -> Ranking | None:
+        """Return an empty ranking where the model can neither read all of the question nor see all of the passages; else None.
+
+        Its vectors would rank the few passages that have one above those that the rest of the question is about.
+        """
+        if all(covers(self._embeddings, run) for run in words.scripts(query)):
+            return None
+        if not self._store.rows("SELECT 1 FROM passages WHERE NOT embedded LIMIT 1"):
+            return None
+        return Ranking("dense", {}, f"left out: {self._store.embeddings()} does not know this language")
 
     def _varied(self, ids: Sequence[int], scores: Mapping[int, float], k: int, balance: float) -> list[int]:
         """Return the ids of `k` passages that differ, of the best ones."""

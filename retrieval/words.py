@@ -91,6 +91,11 @@ def _pairs(text: str) -> Iterator[str]:
             yield PAIR + run[at : at + 2]
 
 
+def scripts(text: str) -> list[str]:
+    """Return the runs of Hangul, of Chinese characters and of Kana in `text`."""
+    return _SYLLABLES.findall(text)
+
+
 def codes(text: str) -> frozenset[str]:
     """Return the codes in `text`, in lower case: runs that hold a letter and a digit, such as XK-1042, RTX4090 or v2.1."""
     found = (run for run in _CODE.findall(text) if len(run) > 2)
