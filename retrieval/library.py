@@ -91,8 +91,8 @@ class Library:
         self._vectors = self._vectors_at(collection, chroma)
         self._searcher = Searcher(self._store, self._vectors, self._current_keywords, self._embeddings)
         try:
-            self._check_model()
             self._pictures = pictures(self._store, self._vectors, images)
+            self._check_model()
         except UsageError:
             self._store.close()
             raise
