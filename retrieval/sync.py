@@ -4,7 +4,6 @@ Files are compared by the hash of their content, and the passages of a file that
 SQLite first (pending), then Chroma, then SQLite again (done), so that the next sync can finish what a killed one began.
 """
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from chains.errors import UsageError
 from chains.passages import HEADING, PAGE, SOURCE
 from retrieval import on_ray, web, words
 from retrieval.crew import Alone, Crew
+from retrieval.hashes import of_file, of_parts
 from retrieval.kinds import KINDS, is_picture
 from retrieval.loaders import check
 from retrieval.pictures import Pictures
@@ -33,7 +33,6 @@ Progress = Callable[[int, int, str], None]
 TEXTS = "text:"
 """The root of texts that have no file; no path begins so."""
 
-_READING = b"2"  # goes up when the loaders or the splitter change, so that every file counts as changed
 _GROUP = 60_000  # characters of documents that are written together, for each worker: what a killed sync may have to read again
 _PICTURE = 3000  # characters that a picture counts for in a group
 _TOGETHER = 128  # passages, for each worker, that are embedded and written at a time
@@ -107,7 +106,7 @@ class Writer:
         self._crew = crew
         self._pictures = pictures
         self._ray = (
-            ray  # workers of a Ray cluster that embed what was written, all together; 0: the crew does, group by group
+            ray  # workers of a cluster that embed what was written, at the end; 0: the crew does, group by group
         )
 
     def sync(self, scope: Scope, progress: Progress | None) -> SyncReport:
@@ -130,9 +129,8 @@ class Writer:
             tally.step(Path(file.path).name)
         self.write(group)
         self.finish()  # of what was renamed, or waits for Ray
-        gone = [
-            file for file in self._store.files() if scope.covers(file.path, file.root) and not Path(file.path).is_file()
-        ]
+        there = set(map(str, scope.files))
+        gone = [file for file in self._store.files() if file.path not in there and _is_gone(file, scope)]
         if gone:
             self.remove(gone)
         return SyncReport(tally.added, tally.updated, len(gone), tally.unchanged, tally.failed, tally.skipped)
@@ -145,7 +143,7 @@ class Writer:
         tally = _Tally(1, progress)
         try:
             fetched = web.fetch(url, allow_loopback)
-            hash = _digest([fetched.suffix.encode(), fetched.raw])
+            hash = of_parts([fetched.suffix.encode(), fetched.raw])
             if before and before.hash == hash:
                 tally.unchanged = 1
             else:
@@ -301,11 +299,10 @@ class Writer:
 
     def _looked_at(self, path: Path, scope: Scope, before: File | None, names: set[str]) -> File:
         """Return what there is to know of the file without its text. Raises Unreadable."""
-        check(path)
-        stat = path.stat()
+        stat = check(path)
         name = before.source if before else _free(source_name(path, scope.folder), scope.folder.name, names)
         names.add(name)
-        return File(before.id if before else 0, name, str(path), scope.root, _hash(path), stat.st_mtime, stat.st_size)
+        return File(before.id if before else 0, name, str(path), scope.root, of_file(path), stat.st_mtime, stat.st_size)
 
     def _embed(self) -> None:
         """Embed what waits for it, each text once, and mark it done as it goes."""
@@ -341,6 +338,10 @@ class Writer:
 _DROPPING = "dropping"  # noted while the vectors are of another model than the library's
 
 
+def _is_gone(file: File, scope: Scope) -> bool:
+    return scope.covers(file.path, file.root) and not Path(file.path).is_file()
+
+
 def _size(prepared: Prepared) -> int:
     """Return the characters of a document; a picture counts as a page."""
     return len(prepared.text.text) + _PICTURE * bool(prepared.picture)
@@ -369,18 +370,6 @@ def shown(path: str | Path) -> str:
 def _about(row: Row) -> dict[str, Any]:
     """Return what Chroma can filter by."""
     return {SOURCE: row.source, HEADING: row.heading, **({} if row.page is None else {PAGE: row.page})}
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return _digest(iter(lambda: file.read(2**20), b""))
-
-
-def _digest(parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256(_READING)
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
 
 
 def _free(name: str, folder: str, taken: set[str]) -> str:
