@@ -40,15 +40,17 @@ def open_library(folder: Path | None, embeddings: str | None = None) -> Any:
     return make_library(named(folder), embeddings)
 
 
-def make_library(folder: Path, embeddings: str | None = None, chroma: str | None = None) -> Any:
+def make_library(
+    folder: Path, embeddings: str | None = None, chroma: str | None = None, images: str | None = None
+) -> Any:
     """Return the Library in `folder`, an empty one where there is none; `embeddings` is the model that it was or will be made with.
 
-    `chroma` is the URL of the server that keeps its vectors; None: the one that it was made with.
+    `chroma` is the URL of the server that keeps its vectors, `images` the CLIP model of its pictures; None: what it was made with.
     """
     from chains import LocalEmbeddings
     from retrieval import Library
 
-    return Library(folder, LocalEmbeddings(embeddings), chroma=chroma)
+    return Library(folder, LocalEmbeddings(embeddings), chroma=chroma, images=images)
 
 
 def check_mode(mode: str) -> None:

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from retrieval.clip import Clip as Clip
     from retrieval.library import Library as Library
     from retrieval.library import Source as Source
     from retrieval.parser import Limits as Limits
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from retrieval.sync import SyncReport as SyncReport
 
 _HOMES = {
+    "Clip": "retrieval.clip",
     "Library": "retrieval.library",
     "Limits": "retrieval.parser",
     "Passage": "retrieval.search",
@@ -29,7 +31,7 @@ _HOMES = {
     "SyncReport": "retrieval.sync",
 }
 
-__all__ = ["Library", "Limits", "Passage", "Reranker", "Source", "SyncReport"]
+__all__ = ["Clip", "Library", "Limits", "Passage", "Reranker", "Source", "SyncReport"]
 
 
 def __getattr__(name: str) -> Any:

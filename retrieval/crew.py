@@ -33,14 +33,14 @@ class Alone(AbstractContextManager["Alone"]):
 
     workers = 1
 
-    def __init__(self, embeddings: Any, limits: Limits) -> None:
+    def __init__(self, embeddings: Any, limits: Limits, edge: int) -> None:
+        self._told = embeddings, limits, edge
         self._embeddings = embeddings
-        self._limits = limits
 
     def read(self, files: Iterable[File]) -> Iterator[Outcome]:
         """Yield every file with what it gives, or why it cannot be read, in order."""
         for file in files:
-            yield file, _prepared(file.path, self._embeddings, self._limits)
+            yield file, _prepared(file.path, *self._told)
 
     def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Return a vector for each text, in order."""
@@ -49,7 +49,7 @@ class Alone(AbstractContextManager["Alone"]):
 
     def page(self, fetched: Fetched) -> Prepared:
         """Return what a URL gave as a document. Raises Unreadable."""
-        return _page(fetched, self._embeddings, self._limits)
+        return _page(fetched, *self._told)
 
     def __exit__(self, *error: object) -> None:
         pass
@@ -58,14 +58,12 @@ class Alone(AbstractContextManager["Alone"]):
 class Crew(AbstractContextManager["Crew"]):
     """Reads and embeds in processes of its own, each with the embedding model."""
 
-    def __init__(self, embeddings: Any, limits: Limits, workers: int) -> None:
+    def __init__(self, embeddings: Any, limits: Limits, edge: int, workers: int) -> None:
         self.workers = workers
-        self._embeddings = embeddings
-        self._limits = limits
+        self._told = embeddings, limits, edge
         threads = max(1, len(os.sched_getaffinity(0)) // workers) if hasattr(os, "sched_getaffinity") else 1
         spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-        told = (embeddings, limits, threads)
-        self._pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin, initargs=told)
+        self._pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin, initargs=(*self._told, threads))
 
     def read(self, files: Iterable[File]) -> Iterator[Outcome]:
         """Yield every file with what it gives, or why it cannot be read, in order."""
@@ -89,7 +87,7 @@ class Crew(AbstractContextManager["Crew"]):
 
     def page(self, fetched: Fetched) -> Prepared:
         """Return what a URL gave as a document; one is too little for the workers. Raises Unreadable."""
-        return _page(fetched, self._embeddings, self._limits)
+        return _page(fetched, *self._told)
 
     def _first(self, waiting: "deque[tuple[File, Future[Prepared | Unreadable]]]") -> Outcome:
         file, task = waiting.popleft()
@@ -102,17 +100,17 @@ class Crew(AbstractContextManager["Crew"]):
         self._pool.shutdown(cancel_futures=True)
 
 
-def crew(embeddings: Any, limits: Limits, workers: int) -> Alone | Crew:
-    """Return who does the work: this process for one worker, else that many others."""
-    return Alone(embeddings, limits) if workers == 1 else Crew(embeddings, limits, workers)
+def crew(embeddings: Any, limits: Limits, workers: int, edge: int = 0) -> Alone | Crew:
+    """Return who does the work: this process for one worker, else that many others. `edge`: the shorter side of pictures, in pixels."""
+    return Alone(embeddings, limits, edge) if workers == 1 else Crew(embeddings, limits, edge, workers)
 
 
-_here: tuple[Any, Limits]  # of a worker's process
+_here: tuple[Any, Limits, int]  # of a worker's process
 
 
-def _begin(embeddings: Any, limits: Limits, threads: int) -> None:
+def _begin(embeddings: Any, limits: Limits, edge: int, threads: int) -> None:
     global _here
-    _here = embeddings, limits
+    _here = embeddings, limits, edge
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # before torch is loaded
 
 
@@ -125,18 +123,18 @@ def _embed(texts: list[str]) -> Sequence[Sequence[float]]:
     return vectors
 
 
-def _prepared(path: str, embeddings: Any, limits: Limits) -> Prepared | Unreadable:
+def _prepared(path: str, embeddings: Any, limits: Limits, edge: int) -> Prepared | Unreadable:
     try:
-        return prepare(Path(path), embeddings, limits)
+        return prepare(Path(path), embeddings, limits, edge)
     except Unreadable as error:
         return error
 
 
-def _page(fetched: Fetched, embeddings: Any, limits: Limits) -> Prepared:
+def _page(fetched: Fetched, embeddings: Any, limits: Limits, edge: int) -> Prepared:
     with tempfile.TemporaryDirectory(prefix="chaintune-") as folder:
         path = Path(folder) / f"page{fetched.suffix}"
         path.write_bytes(fetched.raw)
-        return prepare(path, embeddings, limits)
+        return prepare(path, embeddings, limits, edge)
 
 
 def _result(task: "Future[Any]") -> Any:

@@ -25,6 +25,9 @@ KINDS: dict[str, str] = {
 }
 """By the end of the file's name: the function that reads its bytes, in the child process of parse.py."""
 
+PICTURES = dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif"), "retrieval.picture:read_picture")
+"""Kinds of picture, which are read where an image model is named, by the end of the file's name."""
+
 NOT_READ = {
     ".doc": "Word 97",
     ".hwp": "Hangul",
@@ -35,3 +38,8 @@ NOT_READ = {
     ".xls": "Excel 97",
 }
 """Kinds of document that people expect to be read and that are not: a sync lists them as failed instead of passing over them."""
+
+
+def is_picture(path: str) -> bool:
+    """Return whether the file's name says that it is a picture."""
+    return path.lower().endswith(tuple(PICTURES))

@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from chains.errors import UsageError, nearest
-from chains.home import machine_error
 from chains.passages import END, SOURCE, START
+from retrieval import on_ray
 from retrieval.crew import crew
 from retrieval.keywords import Keywords
-from retrieval.lock import LOCK, writing
+from retrieval.kinds import is_picture
+from retrieval.lock import library_folder, writing
 from retrieval.parser import Limits
+from retrieval.pictures import pictures
 from retrieval.prepare import covers
 from retrieval.rerank import Reranker
 from retrieval.scan import scan
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
     from langchain_core.retrievers import BaseRetriever
 
+    from retrieval.clip import Clip
     from retrieval.vectorstore import LibraryVectorStore
 
 _COLLECTION = re.compile(r"[A-Za-z0-9][\w-]{1,58}[A-Za-z0-9]", re.ASCII)
@@ -63,6 +66,8 @@ class Library:
     passages and questions that it does not know the language of are found by words alone; `name` tells its vectors from another model's.
     A folder can hold several libraries, each a `collection`, the name of its database, its Chroma collection and its keyword index.
     `chroma` is the URL of a Chroma server that keeps the vectors; None means the one that was named before, or else the folder.
+    `images` is a CLIP model (clip.py), a folder or a hub id, that pictures are found with; None means the one that was named before; without
+    one, pictures are passed over.
     """
 
     def __init__(
@@ -71,12 +76,13 @@ class Library:
         embeddings: "Embeddings | None" = None,
         collection: str = "passages",
         chroma: str | None = None,
+        images: "str | Clip | None" = None,
     ) -> None:
         if not _COLLECTION.fullmatch(collection):
             raise UsageError(
                 f"collection {collection!r} is no name for a file; use 3 to 60 of the characters a-z A-Z 0-9 _ and -"
             )
-        self.path = _folder(Path(path).expanduser().absolute())
+        self.path = library_folder(Path(path).expanduser().absolute())
         self._embeddings = _packaged() if embeddings is None else embeddings
         self._lock = threading.RLock()
         self._keywords: tuple[int, Keywords] | None = None  # with the state that they are of
@@ -85,6 +91,7 @@ class Library:
         self._vectors = self._vectors_at(collection, chroma)
         self._searcher = Searcher(self._store, self._vectors, self._current_keywords, self._embeddings)
         try:
+            self._pictures = pictures(self._store, self._vectors, images)
             self._check_model()
         except UsageError:
             self._store.close()
@@ -97,6 +104,7 @@ class Library:
         *,
         urls: bool = False,
         workers: int = 1,
+        ray: int = 0,
         limits: Limits | None = None,
         allow_loopback: bool = False,
     ) -> SyncReport:
@@ -107,18 +115,25 @@ class Library:
 
         What was in the folder (or fitted the pattern) at an earlier sync and is gone from the disk leaves the library. Nothing is
         embedded twice. A file that cannot be read is listed; `limits` is what reading one may take. More than one of `workers` read and
-        embed in processes of their own, while this one writes.
+        embed in processes of their own, while this one writes. With `ray`, that many workers of a Ray cluster embed, and write into the Chroma
+        server themselves (on_ray.py).
         Raises UsageError where a place is missing or holds no document, MachineError where another process writes.
         """
         if workers < 1:
             raise UsageError(f"workers is {workers}; give the number of processes that read and embed, 1 or more")
+        on_ray.check(ray, self._url)
         places = [place] if isinstance(place, str | Path) else list(place)
         if not urls and any(map(is_url, places)):
             raise UsageError(
                 f"{next(filter(is_url, places))} is a URL; say that URLs may be fetched (urls=True, --allow-url)"
             )
         scopes = [str(one) if is_url(one) else scan(one, but=self.path) for one in places]
-        with self._writing(workers, limits) as writer:
+        if self._pictures is None and any(map(is_picture, map(str, places))):
+            raise UsageError(
+                f"{next(one for one in places if is_picture(str(one)))} is a picture, and the library has no image model; "
+                "name a CLIP model (images=, --images)"
+            )
+        with self._writing(workers, limits, ray=ray) as writer:
             return added(
                 writer.sync_url(one, allow_loopback, progress) if isinstance(one, str) else writer.sync(one, progress)
                 for one in scopes
@@ -169,7 +184,11 @@ class Library:
         under its heading (parents.py). `weights` says what the ways of a hybrid search count for, {"keyword": 0.3, "dense": 0.7} where
         it does not. `rerank` is a cross-encoder, a folder or a hub id, that puts the best passages in its own order (rerank.py).
         """
-        return self._searcher.search(query, _wanted(k, mode, where, mmr, parents, weights, rerank))
+        return self.find(query, _wanted(k, mode, where, mmr, parents, weights, rerank))
+
+    def find(self, query: str, wanted: Wanted) -> list[Passage]:
+        """Return what `search` returns, for options that were put together before."""
+        return self._searcher.search(query, wanted)
 
     def as_retriever(
         self,
@@ -185,8 +204,18 @@ class Library:
         """Return a langchain_core retriever, for invoke and ainvoke; its Documents carry `score`, `scores` and `why` in their metadata."""
         from retrieval.retriever import LibraryRetriever
 
-        wanted = _wanted(k, mode, where, mmr, parents, weights, rerank)
-        return LibraryRetriever(library=self, **vars(wanted))
+        return LibraryRetriever(library=self, wanted=_wanted(k, mode, where, mmr, parents, weights, rerank))
+
+    def pictures(self, query: str = "", *, like: str | Path | None = None, k: int = 6) -> list[Passage]:
+        """Return at most `k` pictures, nearest first: to a text, or to the picture in the file `like`. Their scores are cosines.
+
+        They have no text; `source` in their metadata is the file. Raises UsageError where no image model was named.
+        """
+        if self._pictures is None:
+            raise UsageError(
+                f"the library {self.path} has no image model; name a CLIP model for its pictures (images=, --images) and sync again"
+            )
+        return self._pictures.search(query, like, k)
 
     @property
     def vectorstore(self) -> "LibraryVectorStore":
@@ -248,17 +277,15 @@ class Library:
         return self._store.text(self._existing(source)) or ""
 
     def stats(self) -> dict[str, Any]:
-        """Return how much there is: sources, characters, passages, embedded (passages that have a vector), and the embedding model."""
+        """Return how much there is: sources, characters, passages, embedded (passages that have a vector), the embedding model, and
+        where an image model was named, pictures and that model."""
         ((sources, characters),) = self._store.rows("SELECT count(*), coalesce(sum(length(text)), 0) FROM sources")
-        ((passages, embedded),) = self._store.rows("SELECT count(*), coalesce(sum(embedded), 0) FROM passages")
-        model = self._store.embeddings()
-        return {
-            "sources": sources,
-            "characters": characters,
-            "passages": passages,
-            "embedded": embedded,
-            "embeddings": model,
-        }
+        ((passages, embedded),) = self._store.rows(
+            "SELECT count(*), coalesce(sum(embedded), 0) FROM passages WHERE NOT picture"
+        )
+        found = {"sources": sources, "characters": characters, "passages": passages, "embedded": embedded}
+        model = {"embeddings": self._store.embeddings()}
+        return found | model | (self._pictures.stats() if self._pictures else {})
 
     def close(self) -> None:
         """Close the files. The library cannot be used after that."""
@@ -272,13 +299,19 @@ class Library:
         self.close()
 
     @contextmanager
-    def _writing(self, workers: int = 1, limits: Limits | None = None, model: bool = True) -> Iterator[Writer]:
+    def _writing(
+        self, workers: int = 1, limits: Limits | None = None, model: bool = True, ray: int = 0
+    ) -> Iterator[Writer]:
         """Yield the writer under the library's lock, and bring the keyword index up to date after it. `model`: it must be ours."""
-        with writing(self.path), crew(self._embeddings, limits or Limits(), workers) as hands:
+        edge = self._pictures.edge if self._pictures else 0
+        with writing(self.path), crew(self._embeddings, limits or Limits(), workers, edge) as hands:
             self._vectors.close()  # another process may have written since it was opened
             if model and self._check_model() != _name(self._embeddings):
                 self._store.use(_name(self._embeddings), lambda text: covers(self._embeddings, text))
-            writer = Writer(self._store, self._vectors, self._embeddings, hands)
+            writer = Writer(self._store, self._vectors, self._embeddings, hands, self._pictures, ray)
+            if self._pictures:
+                self._pictures.note()
+            writer.renew_terms()
             if self._store.fact("chroma") != self._url:
                 writer.repair(thorough=True)
                 self._store.note("chroma", self._url)
@@ -300,13 +333,18 @@ class Library:
     def _current_keywords(self) -> Keywords:
         """Return the keyword index of the library's present state: from memory, from its folder, or made from the passages' terms."""
         with self._lock:
+            if self._store.old_terms():
+                raise UsageError(
+                    f"the words of the library {self.path} were taken by an older chaintune, and searches by words would miss; "
+                    "sync or verify it (chaintune index --verify), which takes them again and embeds nothing"
+                )
             state = self._store.state()
             if self._keywords is None or self._keywords[0] != state:
                 self._keywords = state, Keywords.load(self._index, state) or self._built()
             return self._keywords[1]
 
     def _built(self) -> Keywords:
-        rows = self._store.rows("SELECT id, terms FROM passages ORDER BY id")
+        rows = self._store.rows("SELECT id, terms FROM passages WHERE NOT picture ORDER BY id")
         return Keywords.build([id for id, _ in rows], [terms.split() for _, terms in rows])
 
     def _check_model(self) -> str | None:
@@ -324,22 +362,6 @@ class Library:
         if source not in names:
             raise UsageError(f"the library {self.path} has no source {source!r}{nearest(source, names)}")
         return source
-
-
-def _folder(path: Path) -> Path:
-    """Return the library's folder, made if missing. Raises UsageError where it is a file or holds other things."""
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"{path} is a file; give the folder that the library is to be kept in")
-    if path.is_dir() and any(path.iterdir()) and not (path / LOCK).exists():
-        raise UsageError(
-            f"{path} holds other files and no library; give a new or an empty folder, and then sync your documents into it"
-        )
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / LOCK).touch()
-    except OSError as error:
-        raise machine_error(error, path) from error
-    return path.resolve()
 
 
 def _wanted(

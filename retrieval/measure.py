@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval.judged import Judged
+from retrieval.prepare import covers
+from retrieval.search import MODES
 
 if TYPE_CHECKING:
     from retrieval.library import Library
@@ -44,6 +46,12 @@ def ranked(library: "Library", names: dict[str, str], question: str, mode: str, 
     """Return the `n` best documents."""
     found = library.search(question, k=_PASSAGES * n, mode=mode)
     return list(dict.fromkeys(names[passage.metadata["source"]] for passage in found))[:n]
+
+
+def modes(library: "Library", judged: Judged) -> list[str]:
+    """Return the modes in which every question can be asked: dense is one where the embedding model knows the language of all of them."""
+    known = all(covers(library.model, question) for question in judged.questions.values())
+    return [mode for mode in MODES if known or mode != "dense"]
 
 
 def measure(

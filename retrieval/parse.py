@@ -1,9 +1,9 @@
 """The process that reads documents which a parser could choke on: `python -m retrieval.parse`, one JSON request a line on stdin.
 
-    {"path": …, "result": …, "cpu_s": 8, "wall_s": 30, "memory_bytes": …}  ->  {"code": 0, "cpu_s": 0.3, "peak_bytes": …}
+    {"path": …, "result": …, "edge": 0, "cpu_s": 8, "wall_s": 30, "memory_bytes": …}  ->  {"code": 0, "cpu_s": 0.3, "peak_bytes": …}
 
-Every file is read by a fork of this process under limits of its own, which writes the fields of a Text, or {"error": half a sentence},
-into `result`. So a file made to exhaust a parser ends its fork alone, and a parser is imported once for all files.
+Every file is read by a fork of this process under limits of its own, which writes the fields of a Text, of a picture those of a Picture whose
+shorter side is `edge` pixels long, or {"error": half a sentence}, into `result`. So a file made to exhaust a parser ends its fork alone, and a parser is imported once for all files.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from retrieval.kinds import KINDS
-from retrieval.text import MAX_CHARACTERS, Text, Unreadable
+from retrieval.kinds import KINDS, PICTURES
+from retrieval.text import MAX_CHARACTERS, Picture, Text, Unreadable
 
 IDLE_S = 60  # without a request, after which the process ends; the next request starts another
 _MORE_BYTES = (
@@ -31,18 +31,24 @@ _MORE_BYTES = (
 )  # of address space beside the data: the code of the libraries, which takes no memory of this process's own
 
 
-def reader(suffix: str) -> Callable[[bytes], Text]:
+def reader(suffix: str, edge: int) -> Callable[[bytes], Text | Picture]:
     """Return what reads files of that kind."""
-    module, _, name = KINDS[suffix].partition(":")
+    module, _, name = {**KINDS, **PICTURES}[suffix].partition(":")
     read = getattr(import_module(module), name)
-    return partial(read, suffix=suffix) if name == "read_code" else read
+    return (
+        partial(read, suffix=suffix)
+        if name == "read_code"
+        else partial(read, edge=edge)
+        if suffix in PICTURES
+        else read
+    )
 
 
 def serve() -> None:
     """Answer requests until there are no more, or none for a while."""
     while select.select([sys.stdin], [], [], IDLE_S)[0] and (line := sys.stdin.readline()):
         request = json.loads(line)
-        read = reader(Path(request["path"]).suffix.lower())
+        read = reader(Path(request["path"]).suffix.lower(), request.pop("edge"))
         child = os.fork()
         if not child:
             _read(read, **request)
@@ -68,7 +74,7 @@ def _waited(child: int, wall_s: float) -> dict[str, Any]:
 
 
 def _read(
-    read: Callable[[bytes], Text], path: str, result: str, cpu_s: float, wall_s: float, memory_bytes: int
+    read: Callable[[bytes], Text | Picture], path: str, result: str, cpu_s: float, wall_s: float, memory_bytes: int
 ) -> None:
     """Write what the file holds into `result`, and end this process."""
     try:
@@ -83,13 +89,13 @@ def _read(
         os._exit(1)
 
 
-def _said(read: Callable[[bytes], Text], path: Path, memory_bytes: int) -> dict[str, Any]:
+def _said(read: Callable[[bytes], Text | Picture], path: Path, memory_bytes: int) -> dict[str, Any]:
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            text = read(path.read_bytes())
-        if len(text.text) > MAX_CHARACTERS:
+            found = read(path.read_bytes())
+        if isinstance(found, Text) and len(found.text) > MAX_CHARACTERS:
             return {"error": f"has more than {MAX_CHARACTERS:,} characters; split it"}
-        return dataclasses.asdict(text)
+        return dataclasses.asdict(found)
     except Unreadable as error:
         return {"error": str(error)}
     except MemoryError:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retrieval.text import Heading, Text, Unreadable
+from retrieval.text import Heading, Picture, Text, Unreadable
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Reading:
-    """What came of a file, and what it took: exactly one of `text` and `error`, half a sentence, is set."""
+    """What came of a file, and what it took: exactly one of `text` (or of a picture `picture`) and `error`, half a sentence, is set."""
 
     text: Text | None
     error: str
     cpu_s: float
     peak_bytes: int
+    picture: Picture | None = None
 
 
 class Parser:
@@ -43,16 +44,18 @@ class Parser:
         self._process: subprocess.Popen[str] | None = None
         self._owner = 0
 
-    def read(self, path: Path, limits: Limits) -> Reading:
-        """Return what the file holds, or why it cannot be read."""
+    def read(self, path: Path, limits: Limits, edge: int = 0) -> Reading:
+        """Return what the file holds, or why it cannot be read; of a picture the shorter side is `edge` pixels long."""
         with self._lock, tempfile.TemporaryDirectory(prefix="chaintune-") as folder:
             result = Path(folder) / "result.json"
-            request = {"path": str(path.absolute()), "result": str(result), **vars(limits)}
+            request = {"path": str(path.absolute()), "result": str(result), "edge": edge, **vars(limits)}
             answer = self._asked(request) or self._asked(request)  # twice: it may have ended, idle, between two files
             said = _said(answer, result, limits)
         took = float(answer.get("cpu_s", 0)), int(answer.get("peak_bytes", 0))
         if "error" in said:
             return Reading(None, said["error"], *took)
+        if edge:
+            return Reading(None, "", *took, Picture(**said))
         said["headings"] = tuple(Heading(*heading) for heading in said["headings"])
         return Reading(Text(**{**said, "breaks": tuple(said["breaks"])}), "", *took)
 
@@ -106,9 +109,9 @@ def _said(answer: dict[str, Any], result: Path, limits: Limits) -> dict[str, Any
 _parser = Parser()
 
 
-def read(path: Path, limits: Limits) -> Reading:
-    """Return what the file holds, or why it cannot be read, by the one parser of this process."""
-    return _parser.read(path, limits)
+def read(path: Path, limits: Limits, edge: int = 0) -> Reading:
+    """Return what the file holds, or why it cannot be read, by the one parser of this process; `edge` is for pictures."""
+    return _parser.read(path, limits, edge)
 
 
 def text(path: Path, limits: Limits) -> Text:
@@ -117,3 +120,11 @@ def text(path: Path, limits: Limits) -> Text:
     if found.text is None:
         raise Unreadable(found.error)
     return found.text
+
+
+def picture(path: Path, limits: Limits, edge: int) -> Picture:
+    """Return the file's picture, its shorter side `edge` pixels long. Raises Unreadable."""
+    found = read(path, limits, edge)
+    if found.picture is None:
+        raise Unreadable(found.error)
+    return found.picture

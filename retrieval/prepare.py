@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from retrieval import words
-from retrieval.loaders import load
+from retrieval.kinds import is_picture
+from retrieval.loaders import load, picture
 from retrieval.parser import Limits
 from retrieval.sizes import Ruler, ruler
 from retrieval.split import BETWEEN, Piece, split
-from retrieval.text import Text
+from retrieval.text import Picture, Text
 
 
 class NewPassage(NamedTuple):
@@ -24,18 +25,28 @@ class NewPassage(NamedTuple):
     embedded: bool
     header: str
     hash: bytes
+    picture: bool = False
 
 
 class Prepared(NamedTuple):
-    """A document and its passages."""
+    """A document and its passages; a picture is one without text."""
 
     text: Text
     passages: list[NewPassage]
+    picture: Picture | None = None
 
 
-def prepare(path: Path, embeddings: Any, limits: Limits) -> Prepared:
-    """Return what the file at `path` gives. Raises Unreadable."""
+def prepare(path: Path, embeddings: Any, limits: Limits, edge: int = 0) -> Prepared:
+    """Return what the file at `path` gives; of a picture the shorter side is `edge` pixels long. Raises Unreadable."""
+    if is_picture(path.name):
+        return seen(picture(path, edge, limits))
     return cut(load(path, limits), embeddings)
+
+
+def seen(found: Picture) -> Prepared:
+    """Return a picture as one passage."""
+    hash = hashlib.blake2b(f"{found.width} {found.rgb}".encode(), digest_size=16).digest()
+    return Prepared(Text(""), [NewPassage(Piece(0, 0, "", None), [], True, "", hash, picture=True)], found)
 
 
 def cut(text: Text, embeddings: Any) -> Prepared:
@@ -63,6 +74,12 @@ def embedded_text(words: str, heading: str, header: str = "") -> str:
     return "\n".join(filter(None, ["" if nearest in words else nearest, header, words]))
 
 
+def counted_text(words: str, heading: str, header: str = "") -> str:
+    """Return what a passage's terms are taken from: those of its heading count once more, since it says what the passage is about."""
+    above = f"{header}\n" if header else ""
+    return f"{_nearest(heading)}\n{above}{words}"
+
+
 def covers(embeddings: Any, text: str) -> bool:
     """Return whether the model knows the language of `text`; one that does not say is taken to know it."""
     return embeddings.covers(text) if hasattr(embeddings, "covers") else True
@@ -76,9 +93,8 @@ class _Part(NamedTuple):
     header: str
 
     def counted(self) -> str:
-        """Return what its terms are taken from: those of its heading count once more, since it says what the passage is about."""
-        above = f"{self.header}\n" if self.header else ""
-        return f"{_nearest(self.piece.heading)}\n{above}{self.words}"
+        """Return what its terms are taken from."""
+        return counted_text(self.words, self.piece.heading, self.header)
 
     def hash(self) -> bytes:
         whole = embedded_text(self.words, self.piece.heading, self.header)

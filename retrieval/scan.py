@@ -1,15 +1,19 @@
 """Which files a sync is about, and by which names their passages will be known."""
 
 import glob
+import os
 import unicodedata
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from chains.errors import UsageError
-from retrieval.kinds import KINDS, NOT_READ
+from retrieval.kinds import KINDS, NOT_READ, PICTURES, is_picture
 
 _MAGIC = frozenset("*?[")
+_HIDDEN = (".", "~$")  # ~$: what Office leaves beside an open file
+_LOOKED_AT = KINDS.keys() | PICTURES.keys() | NOT_READ.keys()
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ def scan(place: str | Path, but: Path) -> Scope:
         return Scope(str(path), path, tuple(_in_folder(path, but)))
     if path.exists():
         path = path.resolve()
-        if path.suffix.lower() not in KINDS:
+        if path.suffix.lower() not in KINDS and not is_picture(path.name):
             raise UsageError(f"{place} is of a kind that is not read; the kinds are {', '.join(KINDS)}")
         return Scope(str(path), path.parent, (path,))
     if not _MAGIC & set(str(place)):
@@ -56,15 +60,30 @@ def source_name(path: Path, folder: Path) -> str:
 
 
 def _in_folder(folder: Path, but: Path) -> Iterator[Path]:
-    for file in sorted(folder.rglob("*")):
-        if _is_document(file, folder, but):
-            yield file
+    """Yield the documents below the folder in the order of their paths: by entries, since a Path for each costs more than reading it."""
+    found: list[str] = []
+    waiting = [] if but in (folder, *folder.parents) else [str(folder)]
+    while waiting:
+        with suppress(PermissionError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.name.startswith(_HIDDEN):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    waiting += [entry.path] if entry.path != str(but) else []
+                elif os.path.splitext(entry.name)[1].lower() in _LOOKED_AT and _counts(entry, folder):
+                    found.append(entry.path)
+    yield from map(Path, sorted(found, key=lambda path: path.split(os.sep)))
+
+
+def _counts(entry: os.DirEntry[str], folder: Path) -> bool:
+    """Return whether it is a file, and where it is a link, one to a file inside the folder."""
+    return entry.is_file() and (not entry.is_symlink() or Path(entry.path).resolve().is_relative_to(folder))
 
 
 def _is_document(file: Path, folder: Path, but: Path) -> bool:
     """Return whether it is a file that holds a document; a link counts where it leads to one inside the folder."""
-    if any(part.startswith((".", "~$")) for part in file.relative_to(folder).parts) or but in file.parents:
+    if any(part.startswith(_HIDDEN) for part in file.relative_to(folder).parts) or but in file.parents:
         return False
-    if file.suffix.lower() not in KINDS and file.suffix.lower() not in NOT_READ:
+    if file.suffix.lower() not in _LOOKED_AT:
         return False
     return file.is_file() and (not file.is_symlink() or file.resolve().is_relative_to(folder))

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from chains.errors import MachineError, UsageError
+from retrieval import words
 from retrieval.prepare import NewPassage, Prepared
 from retrieval.text import Heading, Text
 
@@ -63,7 +64,13 @@ def _by_passage(db: apsw.Connection) -> None:
     """)
 
 
-_MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first, _by_passage]  # add at the end, change none
+def _by_picture(db: apsw.Connection) -> None:
+    db.execute(
+        "ALTER TABLE passages ADD COLUMN picture INTEGER NOT NULL DEFAULT 0"
+    )  # 1: its vector is the image model's
+
+
+_MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first, _by_passage, _by_picture]  # add at the end, change none
 
 
 class Row(NamedTuple):
@@ -152,21 +159,30 @@ class Store:
         """Return the passage with this id, None where it is gone."""
         return next((Row(*row) for row in self.rows(_PASSAGE, (id,))), None)
 
-    def waiting(self, pending: int) -> Iterator[Row]:
-        """Yield the passages that are pending as that number says, source by source."""
-        sql = "SELECT DISTINCT source_id FROM passages WHERE pending = ? ORDER BY source_id"
-        for (source_id,) in self.rows(sql, (pending,)):
-            for source, text in self.rows("SELECT source, text FROM sources WHERE id = ?", (source_id,)):
-                for id, start, end, heading, page, header in self.rows(_PENDING, (source_id, pending)):
-                    yield Row(id, source, start, end, heading, page, text[start:end], header)
+    def waiting(self, pending: int, picture: bool = False) -> Iterator[Row]:
+        """Yield the passages of text, or the pictures, that are pending as that number says, source by source."""
+        sql = "SELECT DISTINCT source_id FROM passages WHERE pending = ? AND picture = ? ORDER BY source_id"
+        for (source_id,) in self.rows(sql, (pending, picture)):
+            yield from self._passages_of(source_id, "AND pending = ?", pending)
+
+    def by_source(self) -> Iterator[list[Row]]:
+        """Yield the passages of one source after another."""
+        for (source_id,) in self.rows("SELECT id FROM sources ORDER BY id"):
+            yield list(self._passages_of(source_id))
+
+    def _passages_of(self, source_id: int, which: str = "", *values: int) -> Iterator[Row]:
+        sql = f"SELECT id, start, end, heading, page, header FROM passages WHERE source_id = ? {which} ORDER BY id"
+        for source, text in self.rows("SELECT source, text FROM sources WHERE id = ?", (source_id,)):
+            for id, start, end, heading, page, header in self.rows(sql, (source_id, *values)):
+                yield Row(id, source, start, end, heading, page, text[start:end], header)
 
     def doomed(self) -> list[int]:
         """Return the ids of vectors whose passages are gone."""
         return [id for (id,) in self.rows("SELECT id FROM doomed")]
 
-    def embedded(self) -> set[int]:
-        """Return the ids of all passages that are to have a vector."""
-        return {id for (id,) in self.rows("SELECT id FROM passages WHERE embedded")}
+    def embedded(self, picture: bool = False) -> set[int]:
+        """Return the ids of all passages of text, or of all pictures, that are to have a vector."""
+        return {id for (id,) in self.rows("SELECT id FROM passages WHERE embedded AND picture = ?", (picture,))}
 
     def put(self, file: File, document: Prepared, about: str = "") -> None:
         """Write a source in place of the one with its id (0: a new one). Call inside a transaction.
@@ -189,7 +205,7 @@ class Store:
             if same:
                 self._keep(same.pop(0), new)
             else:
-                db.execute(_INSERT, (id, *_values(new), new.hash, new.embedded, 2 * new.embedded))
+                db.execute(_INSERT, (id, *_values(new), new.hash, new.embedded, 2 * new.embedded, new.picture))
         self._move_on()
         for gone in (old.id for rows in before.values() for old in rows):
             db.execute("INSERT INTO doomed SELECT id FROM passages WHERE id = ? AND embedded", (gone,))
@@ -243,6 +259,20 @@ class Store:
             self._move_on()
         return self.state()
 
+    def retell(self, terms: Iterable[tuple[int, Sequence[str]]], method: str) -> None:
+        """Write the terms of passages, by their ids, all taken by that method."""
+        with self.transaction() as db:
+            rows = ((" ".join(own), id) for id, own in terms)
+            db.executemany("UPDATE passages SET terms = ? WHERE id = ?", rows)
+            db.execute("INSERT OR REPLACE INTO facts VALUES ('terms', ?)", (method,))
+            self._move_on()
+
+    def old_terms(self) -> bool:
+        """Return whether the passages' terms were taken by another method than words.METHOD."""
+        return self.fact("terms") != words.METHOD and bool(
+            self.rows("SELECT 1 FROM passages WHERE NOT picture LIMIT 1")
+        )
+
     def _move_on(self) -> None:
         """Count the library's state up, since passages or vectors come or go. Call inside a transaction."""
         self._db.execute("INSERT INTO facts VALUES ('state', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1")
@@ -264,7 +294,7 @@ class Store:
             db.execute("INSERT OR REPLACE INTO facts VALUES ('embeddings', ?)", (embeddings,))
             for (id,) in self.rows("SELECT id FROM sources"):
                 ((text,),) = self.rows("SELECT text FROM sources WHERE id = ?", (id,))
-                for passage, start, end in self.rows("SELECT id, start, end FROM passages WHERE source_id = ?", (id,)):
+                for passage, start, end in self.rows(_OF_TEXT, (id,)):
                     known = covers(text[start:end])
                     db.execute(
                         "UPDATE passages SET embedded = ?, pending = ? WHERE id = ?", (known, 2 * known, passage)
@@ -336,12 +366,13 @@ def _values(new: NewPassage) -> tuple[Any, ...]:
 
 _COLUMNS = ("source", "path", "root", "hash", "mtime", "size", "text", "shape", "about")
 _INSERT = """
-    INSERT INTO passages (source_id, start, end, heading, page, terms, header, hash, embedded, pending) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO passages (source_id, start, end, heading, page, terms, header, hash, embedded, pending, picture)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+_OF_TEXT = "SELECT id, start, end FROM passages WHERE source_id = ? AND NOT picture"
 _UPDATE = """
     UPDATE passages SET start = ?, end = ?, heading = ?, page = ?, terms = ?, header = ?, pending = max(pending, ? AND embedded) WHERE id = ?
 """
-_PENDING = "SELECT id, start, end, heading, page, header FROM passages WHERE source_id = ? AND pending = ? ORDER BY id"
 
 # SQLite counts a TEXT in characters, as Python does; the text has no NUL, where SQLite would stop.
 _PASSAGE = """

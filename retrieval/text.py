@@ -1,8 +1,12 @@
 """What a document is once it has been read: its text, and where in it a passage has to begin."""
 
+import base64
 import unicodedata
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_CHARACTERS = 20_000_000  # of one document
 
@@ -44,6 +48,21 @@ class Text:
     markdown: bool = False  # lines with # in front are headings
     code: bool = False  # lines are not run together, and `headings` are where its functions and classes begin
     headings: tuple[Heading, ...] = ()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of `width` by `height` pixels; `rgb` is three bytes a pixel, row by row, in base 64."""
+
+    width: int
+    height: int
+    rgb: str
+
+    def pixels(self) -> "np.ndarray":
+        """Return the bytes as (height, width, 3)."""
+        import numpy as np
+
+        return np.frombuffer(base64.b64decode(self.rgb), dtype=np.uint8).reshape(self.height, self.width, 3)
 
 
 def clean(text: str) -> str:

@@ -23,6 +23,10 @@ _SPACE = {
 }  # ef_search: entries looked at for a question; more than are ever asked for
 
 
+One = Sequence[float] | np.ndarray
+Many = Sequence[One] | np.ndarray
+
+
 class _Client:
     """The one Chroma client of this process for a folder or a server."""
 
@@ -30,7 +34,7 @@ class _Client:
         self.place = place
         self.lock = threading.RLock()
         self.chroma: Any = None
-        self.states: dict[str, int] = {}  # by collection: the library's state that its vectors were read at
+        self.states: dict[str, int] = {}  # by library: the state that its vectors were read at
 
     @property
     def served(self) -> bool:
@@ -48,14 +52,24 @@ _opening = threading.Lock()
 
 
 class Vectors:
-    """The vectors of a collection by passage id, in a folder (a Path) or on a Chroma server (its URL)."""
+    """The vectors of a collection by passage id, in a folder (a Path) or on a Chroma server (its URL).
 
-    def __init__(self, place: Path | str, collection: str) -> None:
+    `library` is the collection of passages that this one is beside, of the same library.
+    """
+
+    def __init__(self, place: Path | str, collection: str, library: str = "") -> None:
         self.place = place
-        self._name = collection
+        self.name = collection
+        self._library = (
+            library or collection
+        )  # whose states count: collections of one library are read at the same ones
         with _opening:
             key = place if isinstance(place, str) else place.resolve()
             self._client = _clients.setdefault(key, _Client(place))
+
+    def beside(self, name: str) -> "Vectors":
+        """Return another collection of the same library, for vectors of another model."""
+        return Vectors(self.place, f"{self.name}-{name}", self._library)
 
     @property
     def exists(self) -> bool:
@@ -63,9 +77,9 @@ class Vectors:
         if isinstance(self.place, Path):
             return (self.place / "chroma.sqlite3").exists()
         with self._using() as chroma:
-            return self._name in {collection.name for collection in chroma.list_collections()}
+            return self.name in {collection.name for collection in chroma.list_collections()}
 
-    def add(self, ids: Sequence[int], vectors: Sequence[Sequence[float]], about: Sequence[dict[str, Any]]) -> None:
+    def add(self, ids: Sequence[int], vectors: Many, about: Sequence[dict[str, Any]]) -> None:
         """Write vectors with their metadata, in place of those with the same ids."""
         with self._collection() as collection:
             for at in range(0, len(ids), _BATCH):
@@ -84,8 +98,8 @@ class Vectors:
         """Delete the collection with all its vectors."""
         if self.exists:
             with self._using() as chroma:
-                if self._name in {collection.name for collection in chroma.list_collections()}:
-                    chroma.delete_collection(self._name)
+                if self.name in {collection.name for collection in chroma.list_collections()}:
+                    chroma.delete_collection(self.name)
 
     def delete(self, ids: Sequence[int]) -> None:
         """Take vectors out; one that is not there is passed over."""
@@ -99,7 +113,7 @@ class Vectors:
             return {int(id) for id in collection.get(include=[])["ids"]}
 
     def nearest(
-        self, vector: Sequence[float], n: int, where: dict[str, Any] | None, few: bool, state: int
+        self, vector: One, n: int, where: dict[str, Any] | None, few: bool, state: int
     ) -> list[tuple[int, float]]:
         """Return at most `n` ids with the cosine of their vectors, nearest first, as of the library's `state`.
 
@@ -119,7 +133,7 @@ class Vectors:
     def seen(self, state: int) -> None:
         """Note that what the client has in memory is the library's `state`, since this process wrote it."""
         with self._client.lock:
-            self._client.states[self._name] = state
+            self._client.states[self._library] = state
 
     def close(self) -> None:
         """Let go of the folder; the next use opens it again. A server's client has nothing to let go of."""
@@ -135,12 +149,12 @@ class Vectors:
     def _collection(self, state: int | None = None) -> Iterator[Any]:
         """Yield the collection, opened again where it was read at another state than `state` (None: only where it is not open)."""
         with self._client.lock:
-            if state is not None and state != self._client.states.get(self._name):
+            if state is not None and state != self._client.states.get(self._library):
                 self.close()
                 self.seen(state)
             with self._using() as chroma:
                 yield chroma.get_or_create_collection(
-                    self._name, configuration={"hnsw": _SPACE}, embedding_function=None
+                    self.name, configuration={"hnsw": _SPACE}, embedding_function=None
                 )
 
     @contextmanager
@@ -206,7 +220,7 @@ def _unreachable(place: Path | str, error: Exception) -> MachineError:
     )
 
 
-def _unit(vectors: Sequence[Sequence[float]]) -> np.ndarray:
+def _unit(vectors: Many) -> np.ndarray:
     """Return the vectors at length 1, so that a dot product is a cosine."""
     matrix = np.asarray(vectors, dtype=np.float32)
     return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)

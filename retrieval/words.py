@@ -2,8 +2,8 @@
 
 Korean glues endings and particles to its stems (공이, 공을, 공으로), so a search for what stands between spaces misses most. Kiwi cuts a
 word into morphemes and knows which carry meaning; pairs of neighbouring syllables find the names and compounds that Kiwi does not know.
-The two are kept apart (a pair begins with '~'), since a pair says less. English words lose their endings as in Porter's
-stemmer. Chinese and Japanese characters go in as pairs.
+The two are kept apart (a pair begins with '~'), since a pair says less. English words lose their endings by Porter's stemmer.
+Chinese and Japanese characters go in as pairs.
 
 Kiwi takes one to three seconds to load, once a process, when the first text with Hangul comes.
 """
@@ -11,11 +11,13 @@ Kiwi takes one to three seconds to load, once a process, when the first text wit
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kiwipiepy import Kiwi, Token
 
+METHOD = "2"  # goes up when the terms of a text change, so that a library notices that its own are old
 PAIR = "~"  # the first character of a term that is a pair of syllables
 _CONTENT = frozenset(
     {"NNG", "NNP", "NNB", "NR", "XR", "VV", "VA", "MAG", "MM"}
@@ -23,6 +25,7 @@ _CONTENT = frozenset(
 _COUNTS = frozenset({"NNB", "NR"})  # units and numerals: a near one is another one
 _NEAR = 0.6  # cosine from which a word stands in for another
 _NEIGHBOURS = 300  # words that are looked through for one
+_LONGEST = 64  # letters of a word that can have an English ending; what is longer is data
 
 _HANGUL = re.compile(r"[가-힣]")
 _SYLLABLES = re.compile(r"[가-힣]+|[\u3400-\u9fff\uf900-\ufaff]+|[\u3040-\u30ff\u31f0-\u31ff]+")
@@ -88,6 +91,11 @@ def _pairs(text: str) -> Iterator[str]:
             yield PAIR + run[at : at + 2]
 
 
+def scripts(text: str) -> list[str]:
+    """Return the runs of Hangul, of Chinese characters and of Kana in `text`."""
+    return _SYLLABLES.findall(text)
+
+
 def codes(text: str) -> frozenset[str]:
     """Return the codes in `text`, in lower case: runs that hold a letter and a digit, such as XK-1042, RTX4090 or v2.1."""
     found = (run for run in _CODE.findall(text) if len(run) > 2)
@@ -100,36 +108,23 @@ def _latin(text: str) -> Iterator[str]:
 
 
 def stem(word: str) -> str:
-    """Return an English word in lower case without its plural, -ed, -ing or last -e.
+    """Return an English word in lower case as Porter's stemmer leaves it; a word with other letters than a to z stays as it is.
 
-    After steps 1 and 5a of M. F. Porter, An algorithm for suffix stripping, 1980. The steps between them, which join «general» and
-    «generate», are left out, and where his measure m asks for syllables, a vowel and the length decide.
+    M. F. Porter, An algorithm for suffix stripping, 1980: what Lucene's EnglishAnalyzer does, and Anserini to English by default.
     """
-    if len(word) < 3 or not word.isascii() or not word.isalpha():
-        return word
-    if word.endswith(("sses", "ies")):
-        word = word[:-2]
-    elif word.endswith("s") and not word.endswith("ss"):
-        word = word[:-1]
-    word = _without_past(word)
-    if word.endswith("y") and _has_vowel(word[:-1]):
-        return word[:-1] + "i"
-    return word[:-1] if word.endswith("e") and len(word) > 4 else word
+    return _porters(word) if len(word) <= _LONGEST and word.isascii() and word.isalpha() else word
 
 
-def _without_past(word: str) -> str:
-    if word.endswith("eed"):
-        return word[:-1] if _has_vowel(word[:-3]) else word
-    bare = next((word[: -len(end)] for end in ("ed", "ing") if word.endswith(end)), None)
-    if bare is None or not _has_vowel(bare):
-        return word
-    if bare.endswith(("at", "bl", "iz")):
-        return bare + "e"
-    if len(bare) > 1 and bare[-1] == bare[-2] and bare[-1] not in "aeioulsz":
-        return bare[:-1]
-    short = re.fullmatch(r"[^aeiou]+[aeiouy][^aeiouywx]", bare)  # hop(ing) -> hope, but not hop(ping)
-    return bare + "e" if short else bare
+@lru_cache(maxsize=2**16)
+def _porters(word: str) -> str:
+    stemmer, alone = _stemmer()
+    with alone:
+        return str(stemmer.stemWord(word))
 
 
-def _has_vowel(stem: str) -> bool:
-    return bool(re.search(r"[aeiou]|(?<=[^aeiou])y", stem))
+@lru_cache(maxsize=1)
+def _stemmer() -> "tuple[Any, Lock]":
+    """Return the stemmer and the lock to hold while it works: it keeps the word in itself."""
+    from snowballstemmer import stemmer
+
+    return stemmer("porter"), Lock()

@@ -67,6 +67,5 @@ def _figures(folder: Path, asked: Any, modes: list[str] | None, k: int, embeddin
     folder.mkdir(parents=True, exist_ok=True)
     with closing(bots.make_library(folder / "library", embeddings)) as library, show.progress("eval") as advance:
         names = measure.fill(library, asked, folder / "documents", advance)
-        known = library.stats()["embedded"] > 0
-        chosen = modes or [mode for mode in bots.MODES if known or mode != "dense"]
+        chosen = modes or measure.modes(library, asked)
         return {mode: measure.measure(library, asked, names, mode, k, advance) for mode in chosen}

@@ -21,12 +21,24 @@ def index(
     embeddings: flags.Embeddings = None,
     allow_url: Annotated[bool, typer.Option("--allow-url", help="Fetch what is named by a URL.")] = False,
     workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Processes that read and embed.")] = 1,
+    ray: Annotated[
+        int,
+        typer.Option(
+            "--ray", min=0, max=4096, help="Workers of a Ray cluster that embed into the Chroma server; 0: no cluster."
+        ),
+    ] = 0,
     seconds: Annotated[
         float, typer.Option("--seconds", min=1, help="Computing time that reading one file may take.")
     ] = 8,
     chroma: Annotated[
         str | None,
         typer.Option("--chroma", help="URL of a Chroma server for the vectors; the library remembers it."),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            "--images", help="A CLIP model, folder or hub id, by which pictures are found; the library remembers it."
+        ),
     ] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Compare vectors and passages, and mend what differs.")
@@ -45,12 +57,12 @@ def index(
         raise UsageError("no document was named; give files, folders, patterns or URLs, or --verify or --rebuild")
     if not documents:
         bots.check_library(folder)
-    with closing(bots.make_library(folder, embeddings, chroma)) as opened, show.progress("index") as advance:
+    with closing(bots.make_library(folder, embeddings, chroma, images)) as opened, show.progress("index") as advance:
         found: dict[str, Any] = {"library": str(folder)}
         if rebuild:
             opened.rebuild(progress=advance, workers=workers)
         if documents:
-            found |= _synced(opened, documents, allow_url, workers, seconds, advance)
+            found |= _synced(opened, documents, allow_url, workers, ray, seconds, advance)
         if verify:
             found["mended"] = opened.verify()
         found["stats"] = opened.stats()
@@ -63,19 +75,24 @@ def index(
 
 
 def _synced(
-    opened: Any, documents: list[str], allow_url: bool, workers: int, seconds: float, advance: show.Advance
+    opened: Any, documents: list[str], allow_url: bool, workers: int, ray: int, seconds: float, advance: show.Advance
 ) -> dict[str, Any]:
     """Sync, and return what was done."""
     from retrieval import Limits
 
     limits = Limits(cpu_s=seconds, wall_s=max(30, 3 * seconds))
-    report = opened.sync(documents, progress=advance, urls=allow_url, workers=workers, limits=limits)
-    return {name: getattr(report, name) for name in _COUNTS} | {"failed": report.failed}
+    report = opened.sync(documents, progress=advance, urls=allow_url, workers=workers, ray=ray, limits=limits)
+    return {name: getattr(report, name) for name in _COUNTS} | {
+        "failed": report.failed,
+        "skipped": report.skipped,
+    }
 
 
 def _say(found: dict[str, Any]) -> None:
     for path, reason in found.get("failed", ()):
         show.note(f"not read: {path}: {reason}")
+    if found.get("skipped"):
+        show.note(f"pictures passed over: {found['skipped']}; --images names a CLIP model that finds them")
     words = [f"{found[name]} {name}" for name in _COUNTS if name in found]
     words += [f"{len(found['failed'])} failed"] if "failed" in found else []
     words += [f"{found['mended']} vectors mended"] if "mended" in found else []

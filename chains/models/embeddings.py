@@ -10,19 +10,27 @@ from typing import Any
 
 from langchain_core.embeddings import Embeddings
 
-from chains.errors import UsageError
+from chains.errors import UsageError, nearest
 from chains.models.weights import quiet
 
 PACKAGED = "all-MiniLM-L6-v2"
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 _loading = threading.Lock()
 
 
 class LocalEmbeddings(Embeddings):
-    """Vectors of length 1 in float32, so that a dot product is a cosine. The model is read when it is first used."""
+    """Vectors of length 1 in float32, so that a dot product is a cosine. The model is read when it is first used.
 
-    def __init__(self, model: str | None = None) -> None:
+    `dtype` is what it computes in: 'float32', 'bfloat16', 'float16', or 'auto', which is bfloat16 where the weights were saved in half precision
+    and the machine multiplies it (device.py), else float32. Vectors of one model compare whatever they were computed in.
+    """
+
+    def __init__(self, model: str | None = None, dtype: str = "auto") -> None:
+        if dtype not in DTYPES:
+            raise UsageError(f"dtype {dtype!r} is unknown; use {', '.join(DTYPES)}{nearest(dtype, DTYPES)}")
         self._source = None if model is None else resolved(model)
+        self._dtype = dtype
 
     @property
     def name(self) -> str:
@@ -71,7 +79,7 @@ class LocalEmbeddings(Embeddings):
         model, alone = self._model
         with alone:
             vectors = getattr(model, how)(list(texts), normalize_embeddings=True, show_progress_bar=False)
-        return [[float(x) for x in row] for row in vectors]
+        return _unit(vectors)
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -87,12 +95,12 @@ class LocalEmbeddings(Embeddings):
         return tokenizer
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_source": self._source}  # what another process needs; it loads the model itself
+        return {"_source": self._source, "_dtype": self._dtype}  # what another process needs; it loads the model itself
 
     @cached_property
     def _model(self) -> tuple[Any, threading.Lock]:
         with _loading:
-            return _load(self._source or _packaged())
+            return _load(self._source or _packaged(), self._dtype)
 
 
 def resolved(model: str, what: str = "sentence-transformers model") -> str:
@@ -111,15 +119,28 @@ def _packaged() -> str:
     return str(get_model_path())
 
 
+def _unit(vectors: Any) -> list[list[float]]:
+    """Return the vectors in float32 and of length 1, which those computed in half precision are only nearly."""
+    import numpy as np
+
+    matrix = np.asarray(vectors, dtype=np.float32)
+    unit: list[list[float]] = (matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)).tolist()
+    return unit
+
+
 @lru_cache(maxsize=2)
-def _load(source: str) -> tuple[Any, threading.Lock]:
+def _load(source: str, dtype: str) -> tuple[Any, threading.Lock]:
     """Return the model and the lock to hold while it encodes: its tokenizer serves one thread at a time."""
     from sentence_transformers import SentenceTransformer
 
+    from chains.models import device
+
     with quiet(bars=not Path(source).is_dir()):
         try:
-            weights = {"use_safetensors": True, "dtype": "float32"}
-            return SentenceTransformer(source, trust_remote_code=False, model_kwargs=weights), threading.Lock()
+            weights = {"use_safetensors": True, "dtype": dtype}
+            model = SentenceTransformer(source, trust_remote_code=False, model_kwargs=weights)
+            saved = next(model.parameters()).dtype
+            return model.to(device.dtype(dtype, saved, str(model.device))), threading.Lock()
         except (OSError, ValueError) as error:
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UsageError(f"cannot load {source!r} as an embedding model: {why}") from error

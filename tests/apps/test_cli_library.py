@@ -1,6 +1,7 @@
 """index and search over documents on disk. The documents are Korean, so no embedding model is loaded."""
 
 import json
+import shutil
 from contextlib import closing
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from apps import bots
 from apps.bots import MODES
 from apps.cli import main
+from retrieval import clip as clip_module
 from retrieval.search import MODES as WAYS
+from tests.retrieval.clip_files import clip_folder, noise
 
 RULES = "# 규칙\n\n## 공\n\n공이 밖으로 나가면 상대가 던집니다.\n\n## 시간\n\n쉬는 시간은 칠 분입니다.\n"
 
@@ -70,8 +73,8 @@ def test_search_finds_the_passage_that_has_the_words(call, docs):
 def test_words_weigh_as_asked(call, docs, tmp_path):
     call("index", str(docs))
     with closing(bots.open_library(tmp_path / "kb")) as library:
-        assert bots.retriever(library, 2, "hybrid", keyword_weight=3).weights == {"keyword": 3}
-        assert bots.retriever(library, 2, "hybrid").weights == {}
+        assert bots.retriever(library, 2, "hybrid", keyword_weight=3).wanted.weights == {"keyword": 3}
+        assert bots.retriever(library, 2, "hybrid").wanted.weights == {}
     (found,) = call("search", "쉬는 시간", "--k", "1", "--keyword-weight", "3")[1]
     assert found["why"].startswith("keyword 1, dense left out: all-MiniLM-L6-v2 does not know")
     code, refused = call("search", "쉬는 시간", "--mode", "keyword", "--keyword-weight", "3")
@@ -145,3 +148,49 @@ def test_workers_and_a_servers_address_reach_the_library(call, docs, tmp_path, c
     assert (code, said["added"]) == (0, 1)
     assert main(["index", str(docs), "--chroma", "nowhere", "--library", str(tmp_path / "kb")]) == 2
     assert "'nowhere' is no address of a Chroma server" in capsys.readouterr().err
+
+
+def test_pictures_are_indexed_where_a_model_is_named_and_found_by_words_and_by_a_picture(docs, tmp_path, call, capsys):
+    clip = clip_folder(tmp_path / "clip")
+    for n in range(3):
+        noise(n).save(docs / f"{n}.png")
+    kb = str(tmp_path / "kb")
+    capsys.readouterr()  # of the model that was written
+    assert main(["index", str(docs), "--library", kb]) == 0
+    out, err = capsys.readouterr()
+    assert "1 added" in out and err == "pictures passed over: 3; --images names a CLIP model that finds them\n"
+    code, report = call("index", str(docs), "--images", str(clip))
+    assert (code, report["added"], report["skipped"], report["stats"]["pictures"]) == (0, 3, 0, 3)
+    code, found = call("search", "공", "--k", "2")
+    assert [one["source"] for one in found if one["text"]] == ["rules.md"]
+    assert [list(one["scores"]) for one in found if not one["text"]] == [["image"]] * 2
+    code, found = call("search", "--image", str(docs / "2.png"), "--k", "1")
+    assert code == 0 and found[0]["source"] == "2.png" and found[0]["score"] > 0.99
+    assert main(["search", "--image", str(docs / "2.png"), "--library", kb, "--k", "1"]) == 0
+    assert capsys.readouterr().out == "[1] 2.png (1.00; image 1)\n"
+    shutil.rmtree(clip)
+    clip_module._load.cache_clear()
+    assert main(["search", "공", "--library", kb, "--k", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("[1] rules.md") and out.count("\n[") == 0 and err.startswith("no pictures: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "give the words to look for, or a picture by --image FILE"),
+        (("공", "--image", "x.png"), "one of the two"),
+        (("--image", "x.png", "--mmr", "0.5"), "--mmr is of a search for words"),
+        (("--image", "x.png", "--expand", "hyde"), "--expand is of a search for words"),
+        (("--image", "x.png"), "has no image model; name a CLIP model"),
+    ],
+)
+def test_a_search_that_cannot_be_meant_is_refused(call, docs, tmp_path, capsys, words, message):
+    call("index", str(docs))
+    assert main(["search", *words, "--library", str(tmp_path / "kb")]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_ray_wants_a_server(docs, tmp_path, capsys):
+    assert main(["index", str(docs), "--library", str(tmp_path / "kb"), "--ray", "2"]) == 2
+    assert "Ray's workers write into a Chroma server" in capsys.readouterr().err

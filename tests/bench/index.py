@@ -6,7 +6,7 @@
 Unchanged: the files are short texts; their vectors are made by a model that costs nothing, since a second sync embeds nothing. What is
 measured is the whole call: looking at every file, reading and hashing it, and comparing it with what is known.
 
-Beside LangChain with langchain-chroma and sentence-transformers: the Cranfield documents, each a file, by the packaged MiniLM in float32, cut into
+Beside LangChain with langchain-chroma and sentence-transformers: the Cranfield documents, each a file, by the packaged MiniLM in one number type (`--dtype`), cut into
 passages of as many tokens, into an embedded Chroma; ours also makes the keyword index. Before any speed is printed, both have to find the
 same documents first for most of the collection's questions. The environment is made of peers.txt (`python tests/bench/generate.py --setup`).
 """
@@ -67,15 +67,15 @@ def beside(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
             (folder / name / f"{document}.txt").write_text(text, encoding="utf-8")
     told = {"folder": str(get_model_path()), "documents": str(folder / "documents"), "warm": str(folder / "warm"),
             "questions": list(collection.questions.values())[:QUESTIONS], "tokens": TOKENS - 2, "threads": given.threads,
-            "cores": given.cores}  # fmt: skip
+            "cores": given.cores, "dtype": given.dtype}  # fmt: skip
     ours = Side("ours", sys.executable, {**told, "side": "library"})
     theirs = Side("langchain-chroma", given.langchain, {**told, "side": "langchain index"})
     alternate([ours, theirs], given.rounds, Path(tempfile.gettempdir()) / "chaintune-bench.log")
-    return _compared(ours, theirs, min(given.documents, len(collection.documents)), given.threads)
+    return _compared(ours, theirs, min(given.documents, len(collection.documents)), given)
 
 
-def _compared(ours: Side, theirs: Side, documents: int, threads: int) -> dict[str, Any]:
-    row = {"bench": "index", "peer": theirs.name, "path": "ours", "model": "all-MiniLM-L6-v2", "dtype": "fp32", "threads": threads,
+def _compared(ours: Side, theirs: Side, documents: int, given: argparse.Namespace) -> dict[str, Any]:
+    row = {"bench": "index", "peer": theirs.name, "path": "ours", "model": "all-MiniLM-L6-v2", "dtype": given.dtype, "threads": given.threads,
            "documents": documents}  # fmt: skip
     if failed := ours.failed or theirs.failed:
         return {**row, "not_compared": failed}
@@ -97,6 +97,9 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--langchain", help="a python with the peers, to compare with instead")
     parser.add_argument("--data", type=Path, default=DATA, help="the Cranfield collection")
     parser.add_argument("--documents", type=int, default=400, help="of the collection that are indexed")
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="what both sides compute in"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--cores", type=int, nargs="+", default=[0])

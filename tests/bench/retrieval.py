@@ -45,7 +45,7 @@ def collection(folder: Path, place: Path, most: int | None = None) -> dict[str, 
         began = time.perf_counter()
         names = measure.fill(library, asked, folder / "documents")
         figures = {"passages": library.stats()["passages"], "sync s": time.perf_counter() - began}
-        for mode in MODES if library.stats()["embedded"] else ("keyword", "hybrid"):
+        for mode in measure.modes(library, asked):
             figures |= {f"{mode} {name}": value for name, value in measure.measure(library, asked, names, mode).items()}
     return figures
 

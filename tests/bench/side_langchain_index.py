@@ -24,7 +24,11 @@ class Indexing:
         torch.set_num_threads(spec["threads"])
         self.spec = spec
         encoding = {"batch_size": _BATCH, "normalize_embeddings": True}
-        self.embeddings = HuggingFaceEmbeddings(model_name=spec["folder"], encode_kwargs=encoding)
+        self.embeddings = HuggingFaceEmbeddings(
+            model_name=spec["folder"],
+            model_kwargs={"model_kwargs": {"dtype": spec["dtype"]}},
+            encode_kwargs=encoding,
+        )
         words = AutoTokenizer.from_pretrained(spec["folder"])
         self.splitter = RecursiveCharacterTextSplitter.from_huggingface_tokenizer(
             words, chunk_size=spec["tokens"], chunk_overlap=0

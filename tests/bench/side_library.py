@@ -17,7 +17,7 @@ class Indexing:
     def __init__(self, spec: dict[str, Any]) -> None:
         torch.set_num_threads(spec["threads"])
         self.spec = spec
-        self.embeddings = LocalEmbeddings(spec["folder"])
+        self.embeddings = LocalEmbeddings(spec["folder"], spec["dtype"])
 
     def warm(self) -> None:
         """Embed a text, and have the parts of a library imported."""

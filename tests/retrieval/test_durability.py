@@ -10,9 +10,10 @@ import textwrap
 import time
 from pathlib import Path
 
+import apsw
 import pytest
 
-from chains.errors import MachineError
+from chains.errors import MachineError, UsageError
 from retrieval import Library
 
 ROOT = Path(__file__).parents[2]
@@ -254,3 +255,21 @@ def test_a_search_leaves_no_network_and_no_telemetry():
             assert library.search("pool")
     """)
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("mend", [lambda library, docs: library.sync(docs), lambda library, docs: library.verify()])
+def test_a_library_whose_words_were_taken_otherwise_says_so_until_they_are_taken_again(tmp_path, docs, counting, mend):
+    with Library(tmp_path / "library", counting) as library:
+        library.sync(docs)
+        fresh = library.search("opening", mode="keyword")
+    with apsw.Connection(str(tmp_path / "library" / "passages.db")) as old:  # as it was before there was a number
+        old.execute("UPDATE passages SET terms = replace(terms, 'open', 'opens')")
+        old.execute("DELETE FROM facts WHERE key = 'terms'")
+    embedded = len(counting.embedded)
+    with Library(tmp_path / "library", counting) as library:
+        with pytest.raises(UsageError, match=r"taken by an older chaintune.*chaintune index --verify"):
+            library.search("opening", mode="keyword")
+        assert library.search("The pool opens", mode="dense")
+        mend(library, docs)
+        assert library.search("opening", mode="keyword") == fresh != []
+    assert len(counting.embedded) == embedded

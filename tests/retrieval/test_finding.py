@@ -61,7 +61,7 @@ def share(places: list[int], below: int) -> float:
 
 def test_the_right_english_article_comes_first(places):
     """By meaning alone it is 0.88: these questions share few words with their articles, and ranks do not tell how few."""
-    assert share(places["en"], below=1) >= 0.81
+    assert share(places["en"], below=1) >= 0.82
 
 
 def test_the_right_korean_article_comes_first_by_words_alone(places):

