@@ -9,7 +9,6 @@ TEXTS = {
     "URL of a Chroma server for the vectors; the library remembers it.": "벡터를 맡길 Chroma 서버의 URL. 문서 색인이 기억합니다.",
     "Compare vectors and passages, and mend what differs.": "벡터와 단락을 비교해 다른 것을 고칩니다.",
     "Split and embed everything in the library again.": "문서 색인에 있는 것을 모두 다시 나누고 임베딩합니다.",
-    "Show the passages that a library finds, best first.": "문서 색인에서 찾은 단락을 좋은 것부터 보여 줍니다.",
     "A model is used for --expand alone.": "모델은 --expand에만 씁니다.",
     "What to look for.": "찾을 말.",
     "Passages that differ: 1 is relevance alone, 0.5 the usual balance.": "서로 다른 단락을 고릅니다. 1은 관련성만 보고, 보통 0.5가 균형점입니다.",
@@ -36,4 +35,8 @@ TEXTS = {
     "Measure answers from a library: exact and F1 as SQuAD counts them (KorQuAD for Korean), citation precision and recall, support.": "문서 색인으로 한 답변을 잽니다: SQuAD 방식의 정확 일치와 F1(한국어는 KorQuAD 방식), 인용의 정밀도와 재현율, 근거가 있는 비율.",
     "A citation is right where it shares text with the evidence. The model says what is likeliest.": "인용이 증거와 겹치는 데가 있으면 맞은 것으로 봅니다. 모델은 가장 그럴듯한 답을 말합니다.",
     'JSONL: {"question", "answer", "evidence": [{"source", "quote"}]}, evidence optional.': 'JSONL: {"question", "answer", "evidence": [{"source", "quote"}]}. evidence는 없어도 됩니다.',
+    "Workers of a Ray cluster that embed into the Chroma server; 0: no cluster.": "Chroma 서버에 넣을 벡터를 만드는 Ray 클러스터의 작업자 수. 0이면 클러스터를 쓰지 않습니다.",
+    "A CLIP model, folder or hub id, by which pictures are found; the library remembers it.": "그림을 찾는 데 쓸 CLIP 모델. 폴더나 허브 id. 문서 색인이 기억합니다.",
+    "Show the passages that a library finds, best first, and then the pictures, where it holds any.": "문서 색인에서 찾은 단락을 좋은 것부터 보여 주고, 그림이 있으면 이어서 보여 줍니다.",
+    "Look for pictures like the one in this file, instead of for words.": "낱말 대신 이 파일의 그림과 비슷한 그림을 찾습니다.",
 }
