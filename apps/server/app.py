@@ -22,6 +22,7 @@ from apps.server import (
     keys,
     metrics,
     model_routes,
+    permission_routes,
     upload_routes,
     uploads,
 )
@@ -61,6 +62,7 @@ def create(settings: Settings) -> FastAPI:
         model_routes,
         file_routes,
         job_routes,
+        permission_routes,
         grader_routes,
         response_routes,
         upload_routes,

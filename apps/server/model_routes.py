@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 
 from apps.server import promised
 from apps.server.errors import ApiError
-from apps.server.ownership import check_model, hidden
+from apps.server.ownership import check_model, check_own, hidden
 from apps.server.state import owner_of, state_of
 from apps.server.warm import served
 from chains.models import registry
@@ -44,7 +44,7 @@ async def retrieve_model(name: str, request: Request) -> dict[str, Any]:
 async def delete_model(name: str, request: Request) -> dict[str, Any]:
     """Delete a model that was made here by fine-tuning."""
     state = state_of(request)
-    check_model(request, name)
+    check_own(request, name)
     served(name, state.settings)
     if not name.startswith("ft:"):
         raise ApiError(403, f"{name!r} was not made by fine-tuning; remove it with: chaintune models rm", param="model")

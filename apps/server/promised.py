@@ -28,6 +28,21 @@ class Listed(_Answer):
     data: list[dict[str, Any]]
 
 
+class Permission(_Answer):
+    """A key's permission to use another's model."""
+
+    id: str
+    object: Literal["checkpoint.permission"]
+    created_at: int
+    project_id: str
+
+
+class PermissionPage(Page):
+    """One page of permissions."""
+
+    data: list[Permission]  # type: ignore[assignment]
+
+
 class Deleted(_Answer):
     """What was deleted."""
 
