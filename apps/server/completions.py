@@ -142,8 +142,12 @@ def _prepared(model: "LocalChat", body: CompletionRequest) -> Call:
     seeds = [None if settings.seed is None else (settings.seed + i) % 2**63 for i in range(settings.n)]
     prompts = [_ids(model, prompt) for prompt in body.prompts]
     echoes = bool(body.echo) and body.logprobs is not None
-    logprobs = [Logprobs.of_prompt(model.engine, ids if echoes else [], body.logprobs or 0) for ids in prompts]
-    requests = [Asked(tuple(ids), Chosen(**{**values, "seed": seed})) for ids in prompts for seed in seeds]
+    logprobs = [Logprobs.of_prompt(model, ids if echoes else [], body.logprobs or 0) for ids in prompts]
+    requests = [
+        Asked(tuple(ids), Chosen(**{**values, "seed": seed}), adapter=model.adapter)
+        for ids in prompts
+        for seed in seeds
+    ]
     return Call(body, model.engine, prompts, requests, logprobs)
 
 
