@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,7 @@ from apps.server.responses import store
 from apps.server.runner import Runner
 from apps.server.settings import Settings
 from apps.server.state import State, state_of
+from apps.server.upstream import Upstream
 from apps.server.warm import Warm
 from apps.server.webhooks import deliver
 from apps.server.webhooks import routes as webhook_routes
@@ -51,7 +52,8 @@ def create(settings: Settings) -> FastAPI:
     )
     gate = Gate(settings.max_batch + settings.max_waiting)
     db = Database()
-    app.state.server = State(settings, Warm(settings), gate, db)
+    engine = Upstream(settings.engine, settings.engine_key) if settings.engine else None
+    app.state.server = State(settings, Warm(settings), gate, db, engine)
     errors.add_to(app)
     app.add_exception_handler(Gone, _nobody)
     for routes in (
@@ -83,13 +85,19 @@ def create(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Run the queue's jobs while the server runs, where it is to."""
+    """Begin with what has expired, and run the queue while the server runs, where it is to."""
     server: State = app.state.server
     for rows in (files, uploads, store):
         rows.sweep(server.db)
-    if not server.settings.jobs:
+    async with _working(app, server) if server.settings.jobs else nullcontext():
         yield
-        return
+    if server.engine:
+        await server.engine.close()
+
+
+@asynccontextmanager
+async def _working(app: FastAPI, server: State) -> AsyncIterator[None]:
+    """Run the queue's jobs, batches and webhooks during the block."""
     runner = Runner(server.db, server.settings.python_graders)
     tasks = {
         asyncio.create_task(work.run(app, server.db)),

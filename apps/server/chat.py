@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 
 from apps.server import promised, sse
 from apps.server.chat_request import ChatRequest, messages_of
+from apps.server.fronted import Fronted
 from apps.server.gate import while_here
 from apps.server.merge import merged
 from apps.server.ownership import check_model
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from chains.models.engine import Completion, Engine
     from chains.models.exchange import Posed
 
-router = APIRouter()
+router = APIRouter(route_class=Fronted)
 
 
 @router.post("/v1/chat/completions", responses=promised.STREAMED)

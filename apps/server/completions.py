@@ -14,6 +14,7 @@ from pydantic import Field
 from apps.server import promised, sse
 from apps.server.chat_request import Sampling, Text
 from apps.server.errors import ApiError
+from apps.server.fronted import Fronted
 from apps.server.gate import while_here
 from apps.server.legacy_logprobs import Logprobs
 from apps.server.merge import merged
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from chains.models import engine as engines
     from chains.models.local_chat import LocalChat
 
-router = APIRouter()
+router = APIRouter(route_class=Fronted)
 Id = Annotated[int, Field(ge=0, lt=2**31)]
 MOST_PROMPTS = 64
 

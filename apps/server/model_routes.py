@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from apps.server import promised
 from apps.server.errors import ApiError
 from apps.server.ownership import check_model, check_own, hidden
-from apps.server.state import owner_of, state_of
+from apps.server.state import State, owner_of, state_of
 from apps.server.warm import served
 from chains.models import registry
 from chains.models.embeddings import PACKAGED
@@ -26,16 +26,28 @@ async def list_models(request: Request) -> dict[str, Any]:
     entries = [entry for entry in await asyncio.to_thread(registry.entries) if entry.name not in others]
     more = [*settings.models, PACKAGED, *filter(None, [settings.embeddings])]
     rows = [_row(entry.name, entry.meta) for entry in entries] + [_row(name, {}) for name in more]
-    return {"object": "list", "data": rows}
+    theirs = {name: row for name, row in (await _engines(state)).items() if name not in others}
+    return {"object": "list", "data": [row for row in rows if row["id"] not in theirs] + list(theirs.values())}
+
+
+async def _engines(state: State) -> dict[str, dict[str, Any]]:
+    """Return the models of `--engine` by name; what is here is listed where it never could be reached."""
+    try:
+        return await state.engine.models() if state.engine else {}
+    except ApiError:
+        return {}
 
 
 @router.get("/v1/models/{name:path}")
 async def retrieve_model(name: str, request: Request) -> dict[str, Any]:
     """Show one model."""
-    settings = state_of(request).settings
+    state = state_of(request)
+    settings = state.settings
     if name in (PACKAGED, settings.embeddings):
         return _row(name, {})
     check_model(request, name)
+    if found := (await _engines(state)).get(name):
+        return found
     served(name, settings)
     return _row(name, {} if name in settings.models else registry.find(name).meta)
 
