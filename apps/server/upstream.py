@@ -8,7 +8,6 @@ import json
 import re
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from apps.server.errors import RETRY_S, ApiError
@@ -58,12 +57,11 @@ class Upstream:
                 if reply.status_code != 200:
                     await reply.aread()
                     raise self._failed(reply)
-                async with aclosing(reply.aiter_bytes()) as pieces:
-                    async for piece in pieces:
-                        rest += piece
-                        if ended := max((found.end() for found in _END.finditer(rest)), default=0):
-                            yield rest[:ended]
-                            rest = rest[ended:]
+                async for piece in reply.aiter_bytes():
+                    rest += piece
+                    if ended := max((found.end() for found in _END.finditer(rest)), default=0):
+                        yield rest[:ended]
+                        rest = rest[ended:]
             if rest.strip():
                 raise ApiError(
                     502, f"the engine at {self.url} ended its stream in the middle of an event", "engine_error"

@@ -83,6 +83,22 @@ def test_the_engines_models_are_listed_and_answer(front, elsewhere):
     assert app.state.server.warm.names() == []  # nothing was loaded here
 
 
+def test_the_command_takes_the_engine_and_its_key(server_home, elsewhere):
+    url, key, _, expected = elsewhere
+    port = live.free_port()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "apps.cli", "serve", "--port", str(port), "--engine", url], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "CHAINTUNE_HOME": str(server_home), "CHAINTUNE_ENGINE_KEY": key},
+    )  # fmt: skip
+    try:
+        assert child.stdout.readline()
+        made = live.client(f"http://127.0.0.1:{port}").chat.completions.create(**CHAT)
+        assert made.choices[0].message.content == expected
+    finally:
+        child.terminate()
+        child.wait(30)
+
+
 def test_load_model_reaches_the_engine_through_the_server(front, elsewhere):
     llm = load_model("openai:starter", base_url=f"{front[0]}/v1", temperature=0, max_tokens=12)
     assert llm.invoke(ASK[0]["content"]).content == elsewhere[3]
