@@ -23,6 +23,7 @@ from apps.server import (
     metrics,
     model_routes,
     permission_routes,
+    promised,
     upload_routes,
     uploads,
 )
@@ -73,8 +74,8 @@ def create(settings: Settings) -> FastAPI:
         metrics,
     ):
         app.include_router(routes.router)
-    app.add_api_route("/health", _health, methods=["GET"])
-    app.add_api_route("/ready", _ready, methods=["GET"])
+    app.add_api_route("/health", _health, methods=["GET"], responses=promised.answers(promised.Health))
+    app.add_api_route("/ready", _ready, methods=["GET"], responses=promised.answers(promised.Ready))
     app.state.meters = metrics.Meters(app.state.server)
     app.add_middleware(Guard, settings=settings, authenticate=partial(keys.owner, db, required=settings.needs_key))
     if settings.origins:  # outside the guard: a browser asks first, without a key

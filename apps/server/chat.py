@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 router = APIRouter(route_class=Fronted)
 
 
-@router.post("/v1/chat/completions", responses=promised.STREAMED)
+@router.post("/v1/chat/completions", responses=promised.streamed(promised.Chat))
 async def chat_completions(body: ChatRequest, request: Request) -> Any:
     """Answer a conversation, whole or as a stream of server-sent events."""
     check_model(request, body.model)

@@ -83,7 +83,7 @@ class Call:
         return self.logprobs[self.prompt_of(place)].with_completion(completion).as_json()
 
 
-@router.post("/v1/completions", responses=promised.STREAMED)
+@router.post("/v1/completions", responses=promised.streamed(promised.Completion))
 async def completions(body: CompletionRequest, request: Request) -> Any:
     """Continue one or more texts, whole or as a stream."""
     check_model(request, body.model)

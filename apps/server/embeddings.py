@@ -45,7 +45,7 @@ class EmbeddingRequest(Body):
         return [str(each) for each in listed]
 
 
-@router.post("/v1/embeddings", responses=promised.answers(promised.Listed))
+@router.post("/v1/embeddings", responses=promised.answers(promised.Embeddings))
 async def embeddings(body: EmbeddingRequest, request: Request) -> Any:
     """Return a vector of length 1 for each text."""
     state = state_of(request)

@@ -18,7 +18,7 @@ from chains.models.embeddings import PACKAGED
 router = APIRouter()
 
 
-@router.get("/v1/models", responses=promised.answers(promised.Listed))
+@router.get("/v1/models", responses=promised.answers(promised.Models))
 async def list_models(request: Request) -> dict[str, Any]:
     """List the registry's models, those named at the start, and the embedding models."""
     state = state_of(request)
@@ -38,7 +38,7 @@ async def _engines(state: State) -> dict[str, dict[str, Any]]:
         return {}
 
 
-@router.get("/v1/models/{name:path}")
+@router.get("/v1/models/{name:path}", responses=promised.answers(promised.Model))
 async def retrieve_model(name: str, request: Request) -> dict[str, Any]:
     """Show one model."""
     state = state_of(request)

@@ -29,7 +29,7 @@ class Grant(Body):
     project_ids: Annotated[list[KeyId], Field(min_length=1, max_length=100)]
 
 
-@router.post(PATH, responses=promised.answers(promised.PermissionPage))
+@router.post(PATH, responses=promised.answers(promised.Page[promised.Permission]))
 async def create_permissions(checkpoint: str, body: Grant, request: Request) -> Any:
     """Let other keys use a model; one that may already keeps its permission."""
     db, model = _owned(request, checkpoint)
@@ -37,7 +37,7 @@ async def create_permissions(checkpoint: str, body: Grant, request: Request) -> 
     return page(rows, None, len(rows), permissions.as_json)
 
 
-@router.get(PATH, responses=promised.answers(promised.PermissionPage))
+@router.get(PATH, responses=promised.answers(promised.Page[promised.Permission]))
 async def list_permissions(
     checkpoint: str,
     request: Request,
