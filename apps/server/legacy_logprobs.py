@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from apps.server.prompt_logprobs import prompt_logprobs
-from chains.models.answer import named_token, token_logprobs
 
 if TYPE_CHECKING:
     from chains.models.engine import Completion
@@ -23,6 +22,8 @@ class Logprobs:
     @classmethod
     def of_prompt(cls, model: "LocalChat", ids: list[int], count: int) -> "Logprobs":
         """Return a prompt's; none for no ids."""
+        from chains.models.answer import named_token  # LangChain comes with it, which no start waits for
+
         tokenizer = model.engine.tokenizer
         if not ids:
             return cls(tokenizer, (), (), ())
@@ -36,6 +37,8 @@ class Logprobs:
 
     def with_completion(self, completion: "Completion | None") -> "Logprobs":
         """Return these and, behind them, the completion's."""
+        from chains.models.answer import token_logprobs
+
         said = token_logprobs(self.tokenizer, completion) if completion else []
         top = [{each["token"]: each["logprob"] for each in token["top_logprobs"]} for token in said]
         return Logprobs(

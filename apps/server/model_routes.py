@@ -7,13 +7,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from apps.server import promised
+from apps.server import embeddings, promised
 from apps.server.errors import ApiError
 from apps.server.ownership import check_model, check_own, hidden
 from apps.server.state import State, owner_of, state_of
 from apps.server.warm import served
 from chains.models import registry
-from chains.models.embeddings import PACKAGED
 
 router = APIRouter()
 
@@ -24,7 +23,8 @@ async def list_models(request: Request) -> dict[str, Any]:
     state = state_of(request)
     settings, others = state.settings, hidden(state.db, owner_of(request))
     entries = [entry for entry in await asyncio.to_thread(registry.entries) if entry.name not in others]
-    more = [*settings.models, PACKAGED, *filter(None, [settings.embeddings])]
+    packaged = await asyncio.to_thread(embeddings.packaged)
+    more = [*settings.models, packaged, *filter(None, [settings.embeddings])]
     rows = [_row(entry.name, entry.meta) for entry in entries] + [_row(name, {}) for name in more]
     theirs = {name: row for name, row in (await _engines(state)).items() if name not in others}
     return {"object": "list", "data": [row for row in rows if row["id"] not in theirs] + list(theirs.values())}
@@ -43,7 +43,7 @@ async def retrieve_model(name: str, request: Request) -> dict[str, Any]:
     """Show one model."""
     state = state_of(request)
     settings = state.settings
-    if name in (PACKAGED, settings.embeddings):
+    if name in (await asyncio.to_thread(embeddings.packaged), settings.embeddings):
         return _row(name, {})
     check_model(request, name)
     if found := (await _engines(state)).get(name):

@@ -25,22 +25,27 @@ class Upstream:
     """The other server, under its base URL (which ends with /v1), and the key that opens it."""
 
     def __init__(self, url: str, key: str = "") -> None:
-        self.url, self._key = url, key
+        import httpx  # here, and not at the first request, whose event loop it would hold
+
+        self.url = url
         self._models: dict[str, dict[str, Any]] = {}
-        self._listed_at = 0.0
+        self._asked_at, self._known = 0.0, False
         self._listing = asyncio.Lock()
-        self._made: httpx.AsyncClient | None = None
+        headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=32)
+        timeout = httpx.Timeout(READ_S, connect=CONNECT_S)
+        self._client = httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=timeout)
 
     async def models(self) -> dict[str, dict[str, Any]]:
         """Return its models by name, those that it had last where it cannot be reached. Raises ApiError where it never could be."""
         async with self._listing:
-            if time.monotonic() - self._listed_at > LISTED_S or not self._listed_at:
+            if not self._known or time.monotonic() - self._asked_at > LISTED_S:
                 try:
-                    self._models = _rows(await self._whole("GET", "/models"))
-                    self._listed_at = time.monotonic()
+                    self._models, self._known = _rows(await self._whole("GET", "/models")), True
                 except ApiError:
-                    if not self._listed_at:
+                    if not self._known:
                         raise
+                self._asked_at = time.monotonic()
         return self._models
 
     async def answer(self, path: str, body: bytes) -> dict[str, Any]:
@@ -71,21 +76,7 @@ class Upstream:
 
     async def close(self) -> None:
         """Let its connections go."""
-        if self._made is not None:
-            await self._made.aclose()
-
-    @property
-    def _client(self) -> "httpx.AsyncClient":
-        if self._made is None:
-            import httpx  # a second of start that only this needs
-
-            headers = {"content-type": "application/json"} | (
-                {"authorization": f"Bearer {self._key}"} if self._key else {}
-            )
-            limits = httpx.Limits(max_connections=None, max_keepalive_connections=32)
-            timeout = httpx.Timeout(READ_S, connect=CONNECT_S)
-            self._made = httpx.AsyncClient(base_url=self.url, headers=headers, limits=limits, timeout=timeout)
-        return self._made
+        await self._client.aclose()
 
     async def _whole(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
         import httpx
