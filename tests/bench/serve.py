@@ -1,7 +1,7 @@
 """The server under load, beside `transformers serve --continuous-batching`: `python tests/bench/serve.py [throughput cancel streams]`.
 
 throughput  32 clients at once, each with one request of the generation benchmark (models.py: prompts that begin with the same 150 tokens, 16 to 128 new
-            tokens, greedy, fp32): tokens a second by wall and by CPU time, in rounds A B A B, and the most memory above the loaded model; the
+            tokens, greedy, fp32): tokens a second by wall and by CPU time, in rounds A B A B, and the most memory above the loaded model in the first of them; the
             peer's KV cache has room for what ours ever holds. A ratio above 1 means that ours is better
 cancel      100 requests of each kind that their client leaves; then the next request's first token over an idle server's (median of rounds), and
             how long after the last cancel the server had no answer under way
@@ -59,13 +59,14 @@ def throughput(given: argparse.Namespace) -> None:
         for server in (ours, theirs):
             server.forget_peak()
             server.together(_round(asked, "warm")[:4], 4)
-        rounds = []
+        rounds: list[dict[str, Any]] = []
+        peak: dict[str, float] = {}  # of the first round: later ones find what ours has kept of other prompts
         for number in range(given.rounds):
             row = {server.name: server.together(_round(asked, number), given.clients) for server in (ours, theirs)}
             for name, run in row.items():
                 _say(given, {"round": number + 1, "server": name, "wall_s": run["wall_s"], "cpu_s": run["cpu_s"]})
             rounds.append(row)
-        peak = {server.name: server.memory_mb("VmHWM") - loaded[server.name] for server in (ours, theirs)}
+            peak = peak or {server.name: server.memory_mb("VmHWM") - loaded[server.name] for server in (ours, theirs)}
     _tell_throughput(given, rounds, peak)
 
 
