@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -73,12 +74,33 @@ def test_every_command_of_the_readme_runs(readme, place):
         assert done.returncode in expected, (words, done.stdout[-500:], done.stderr[-500:])
 
 
+@pytest.fixture
+def serve(place):
+    """`chaintune serve` in the newcomer's folder, and its address."""
+    folder, environment = place
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "apps.cli", "serve", "--port", str(port)],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdout.readline()
+    yield f"http://localhost:{port}"
+    child.terminate()
+    child.wait(60)
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("readme", READMES)
-def test_every_python_block_of_the_readme_runs(readme, place):
+def test_every_python_block_of_the_readme_runs(readme, place, serve):
     folder, environment = place
     found = blocks(readme, "python")
-    assert len(found) >= 3
+    assert len(found) >= 4
     for code in found:
+        code = code.replace("http://localhost:8000", serve)
         done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, (code, done.stderr[-800:])
 

@@ -1,14 +1,16 @@
 """`chaintune serve`: OpenAI's API over the models of this machine."""
 
 import logging
+import os
 import signal
 from contextlib import suppress
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
 from apps.cli import flags, show
-from apps.server.settings import MIB, Settings
+from apps.server.settings import LOOPBACK, MIB, Settings, engine_url
 from apps.text import language, text
 from apps.ui.server import check_port
 from chains.errors import UsageError
@@ -32,6 +34,7 @@ def serve(
     requests_per_minute: Annotated[int, typer.Option("--requests-per-minute", min=0, help="Of one key; 0 sets no limit.")] = 0,
     require_key: Annotated[bool, typer.Option("--require-key", help="Want a key on loopback, too.")] = False,
     python_graders: Annotated[bool, typer.Option("--python-graders", help="Run the programs of python graders, each held in a process of its own.")] = False,
+    engine: Annotated[str | None, typer.Option("--engine", help="The URL of another server of OpenAI's API, such as vLLM, that answers for the models it has; its key in CHAINTUNE_ENGINE_KEY.")] = None,
     lang: flags.Language = None,
     json: flags.Json = False,
 ) -> None:  # fmt: skip
@@ -45,7 +48,7 @@ def serve(
         host=host, port=port, models=tuple(map(_named, model)), embeddings=embeddings, moderation=moderation,
         hosts=tuple(allow_host), origins=tuple(allow_origin), memory_bytes=int(memory_gib * 1024 * MIB), max_batch=max_batch,
         max_waiting=max_waiting, requests_per_minute=requests_per_minute, require_key=require_key,
-        python_graders=python_graders,
+        python_graders=python_graders, engine=_engine(engine, port), engine_key=os.environ.get("CHAINTUNE_ENGINE_KEY", ""),
     )  # fmt: skip
     _check_keys(settings)
     from apps.server.run import run  # FastAPI takes a second that no other command should
@@ -57,6 +60,16 @@ def serve(
         run(settings, DRAIN_S, lambda: _say(url, words, json))
     if not json:
         show.say(text("serve_stopped", words))
+
+
+def _engine(given: str | None, port: int) -> str | None:
+    """Return the base URL of the engine. Raises UsageError where it is no URL, or this server's own."""
+    if given is None:
+        return None
+    parts = urlsplit(url := engine_url(given))
+    if parts.hostname in LOOPBACK and parts.port == port:
+        raise UsageError(f"--engine {given!r} is this server itself; give the other one's URL, or another --port")
+    return url
 
 
 def _check_keys(settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,8 @@ from apps.server import (
     keys,
     metrics,
     model_routes,
+    permission_routes,
+    promised,
     upload_routes,
     uploads,
 )
@@ -35,6 +37,7 @@ from apps.server.responses import store
 from apps.server.runner import Runner
 from apps.server.settings import Settings
 from apps.server.state import State, state_of
+from apps.server.upstream import Upstream
 from apps.server.warm import Warm
 from apps.server.webhooks import deliver
 from apps.server.webhooks import routes as webhook_routes
@@ -50,7 +53,8 @@ def create(settings: Settings) -> FastAPI:
     )
     gate = Gate(settings.max_batch + settings.max_waiting)
     db = Database()
-    app.state.server = State(settings, Warm(settings), gate, db)
+    engine = Upstream(settings.engine, settings.engine_key) if settings.engine else None
+    app.state.server = State(settings, Warm(settings), gate, db, engine)
     errors.add_to(app)
     app.add_exception_handler(Gone, _nobody)
     for routes in (
@@ -61,6 +65,7 @@ def create(settings: Settings) -> FastAPI:
         model_routes,
         file_routes,
         job_routes,
+        permission_routes,
         grader_routes,
         response_routes,
         upload_routes,
@@ -69,8 +74,8 @@ def create(settings: Settings) -> FastAPI:
         metrics,
     ):
         app.include_router(routes.router)
-    app.add_api_route("/health", _health, methods=["GET"])
-    app.add_api_route("/ready", _ready, methods=["GET"])
+    app.add_api_route("/health", _health, methods=["GET"], responses=promised.answers(promised.Health))
+    app.add_api_route("/ready", _ready, methods=["GET"], responses=promised.answers(promised.Ready))
     app.state.meters = metrics.Meters(app.state.server)
     app.add_middleware(Guard, settings=settings, authenticate=partial(keys.owner, db, required=settings.needs_key))
     if settings.origins:  # outside the guard: a browser asks first, without a key
@@ -81,13 +86,19 @@ def create(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Run the queue's jobs while the server runs, where it is to."""
+    """Begin with what has expired, and run the queue while the server runs, where it is to."""
     server: State = app.state.server
     for rows in (files, uploads, store):
         rows.sweep(server.db)
-    if not server.settings.jobs:
+    async with _working(app, server) if server.settings.jobs else nullcontext():
         yield
-        return
+    if server.engine:
+        await server.engine.close()
+
+
+@asynccontextmanager
+async def _working(app: FastAPI, server: State) -> AsyncIterator[None]:
+    """Run the queue's jobs, batches and webhooks during the block."""
     runner = Runner(server.db, server.settings.python_graders)
     tasks = {
         asyncio.create_task(work.run(app, server.db)),

@@ -9,10 +9,10 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
-from langchain_core.messages import AIMessage, AIMessageChunk
 
 from apps.server import promised, sse
 from apps.server.chat_request import ChatRequest, messages_of
+from apps.server.fronted import Fronted
 from apps.server.gate import while_here
 from apps.server.merge import merged
 from apps.server.ownership import check_model
@@ -20,13 +20,15 @@ from apps.server.state import State, state_of
 from chains.models import awaiting
 
 if TYPE_CHECKING:
+    from langchain_core.messages import AIMessage, AIMessageChunk
+
     from chains.models.engine import Completion, Engine
     from chains.models.exchange import Posed
 
-router = APIRouter()
+router = APIRouter(route_class=Fronted)
 
 
-@router.post("/v1/chat/completions", responses=promised.STREAMED)
+@router.post("/v1/chat/completions", responses=promised.streamed(promised.Chat))
 async def chat_completions(body: ChatRequest, request: Request) -> Any:
     """Answer a conversation, whole or as a stream of server-sent events."""
     check_model(request, body.model)
@@ -47,6 +49,8 @@ async def prepared(state: State, body: ChatRequest) -> "tuple[Engine, Posed]":
 async def _whole(state: State, body: ChatRequest) -> dict[str, Any]:
     with state.gate.enter(body.n or 1):
         engine, call = await prepared(state, body)
+        from langchain_core.messages import AIMessage  # there since the model is loaded; no start waits for it
+
         completions = await awaiting.completions(engine, call.requests)
     said = [generation.message for generation in call.answer(completions).result().generations]
     return {
@@ -94,7 +98,7 @@ def usage(call: "Posed", completions: "Sequence[Completion]") -> dict[str, int]:
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
-def _choice(place: int, message: AIMessage) -> dict[str, Any]:
+def _choice(place: int, message: "AIMessage") -> dict[str, Any]:
     calls = _calls(message)
     said: dict[str, Any] = {"role": "assistant", "content": message.text if message.text or not calls else None}
     if calls:
@@ -106,7 +110,7 @@ def _choice(place: int, message: AIMessage) -> dict[str, Any]:
     return {"index": place, "message": said, "logprobs": facts.get("logprobs"), "finish_reason": facts["finish_reason"]}
 
 
-def _calls(message: AIMessage) -> list[dict[str, Any]]:
+def _calls(message: "AIMessage") -> list[dict[str, Any]]:
     whole = [(call, json.dumps(call["args"], ensure_ascii=False)) for call in message.tool_calls]
     cut = [(call, call["args"] or "") for call in message.invalid_tool_calls]
     return [
@@ -115,7 +119,7 @@ def _calls(message: AIMessage) -> list[dict[str, Any]]:
     ]
 
 
-def _delta(piece: AIMessageChunk) -> dict[str, Any]:
+def _delta(piece: "AIMessageChunk") -> dict[str, Any]:
     if piece.tool_call_chunks:
         return {"tool_calls": [_call_delta(dict(call)) for call in piece.tool_call_chunks]}
     if reasoning := piece.additional_kwargs.get("reasoning_content"):

@@ -4,12 +4,14 @@ Every field is honoured, or refused; those that only OpenAI's own service acts u
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from langchain_core.messages import BaseMessage
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from chains.errors import UsageError
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
 
 DEFAULT_MAX_TOKENS = 1024
 """Where a request names no limit: an answer's whole room in the context would be held for it."""
@@ -118,7 +120,7 @@ class ChatRequest(Sampling):
         return self.common() | {name: value for name, value in given.items() if value is not None}
 
 
-def messages_of(rows: Sequence[dict[str, Any]]) -> list[BaseMessage]:
+def messages_of(rows: Sequence[dict[str, Any]]) -> "list[BaseMessage]":
     """Return OpenAI's message dicts as LangChain's. Raises UsageError, naming the place, for one that is none."""
     from langchain_core.messages import convert_to_messages
 

@@ -14,6 +14,7 @@ from pydantic import Field
 from apps.server import promised, sse
 from apps.server.chat_request import Sampling, Text
 from apps.server.errors import ApiError
+from apps.server.fronted import Fronted
 from apps.server.gate import while_here
 from apps.server.legacy_logprobs import Logprobs
 from apps.server.merge import merged
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from chains.models import engine as engines
     from chains.models.local_chat import LocalChat
 
-router = APIRouter()
+router = APIRouter(route_class=Fronted)
 Id = Annotated[int, Field(ge=0, lt=2**31)]
 MOST_PROMPTS = 64
 
@@ -82,7 +83,7 @@ class Call:
         return self.logprobs[self.prompt_of(place)].with_completion(completion).as_json()
 
 
-@router.post("/v1/completions", responses=promised.STREAMED)
+@router.post("/v1/completions", responses=promised.streamed(promised.Completion))
 async def completions(body: CompletionRequest, request: Request) -> Any:
     """Continue one or more texts, whole or as a stream."""
     check_model(request, body.model)
@@ -142,8 +143,12 @@ def _prepared(model: "LocalChat", body: CompletionRequest) -> Call:
     seeds = [None if settings.seed is None else (settings.seed + i) % 2**63 for i in range(settings.n)]
     prompts = [_ids(model, prompt) for prompt in body.prompts]
     echoes = bool(body.echo) and body.logprobs is not None
-    logprobs = [Logprobs.of_prompt(model.engine, ids if echoes else [], body.logprobs or 0) for ids in prompts]
-    requests = [Asked(tuple(ids), Chosen(**{**values, "seed": seed})) for ids in prompts for seed in seeds]
+    logprobs = [Logprobs.of_prompt(model, ids if echoes else [], body.logprobs or 0) for ids in prompts]
+    requests = [
+        Asked(tuple(ids), Chosen(**{**values, "seed": seed}), adapter=model.adapter)
+        for ids in prompts
+        for seed in seeds
+    ]
     return Call(body, model.engine, prompts, requests, logprobs)
 
 

@@ -35,7 +35,7 @@ async def upload_file(
     return files.as_json(await asyncio.to_thread(files.add, state_of(request).db, *given))
 
 
-@router.get("/v1/files", responses=promised.answers(promised.Page))
+@router.get("/v1/files", responses=promised.answers(promised.Page[promised.File]))
 async def list_files(
     request: Request,
     after: str | None = None,

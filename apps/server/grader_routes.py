@@ -33,7 +33,7 @@ class RunRequest(ValidateRequest):
     item: dict[str, Any] | None = None
 
 
-@router.post("/v1/fine_tuning/alpha/graders/validate")
+@router.post("/v1/fine_tuning/alpha/graders/validate", responses=promised.answers(promised.Checked))
 async def validate_grader(body: ValidateRequest, request: Request) -> Any:
     """Return the grader where it can be used here."""
     check_grader(request, body.grader)

@@ -51,7 +51,7 @@ def _check_file(request: Request, file_id: str | None, param: str) -> None:
         )
 
 
-@router.get("/v1/fine_tuning/jobs", responses=promised.answers(promised.Page))
+@router.get("/v1/fine_tuning/jobs", responses=promised.answers(promised.Page[promised.Job]))
 async def list_jobs(request: Request, after: str | None = None, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Any:
     """List the jobs, newest first; `metadata[key]=value` keeps those that carry it, `metadata=null` those without any."""
     rows = [queue.as_json(row) for row in queue.listed(state_of(request).db, owner_of(request))]
@@ -100,7 +100,7 @@ def _changed(request: Request, job_id: str, change: Any) -> Any:
     return queue.as_json(queue.get(db, job_id))
 
 
-@router.get("/v1/fine_tuning/jobs/{job_id}/events", responses=promised.answers(promised.Page))
+@router.get("/v1/fine_tuning/jobs/{job_id}/events", responses=promised.answers(promised.Page[promised.JobEvent]))
 async def list_events(
     job_id: str, request: Request, after: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 20
 ) -> Any:
@@ -109,7 +109,7 @@ async def list_events(
     return page(queue.events(db, job_id), after, limit, queue.event_as_json)
 
 
-@router.get("/v1/fine_tuning/jobs/{job_id}/checkpoints", responses=promised.answers(promised.Page))
+@router.get("/v1/fine_tuning/jobs/{job_id}/checkpoints", responses=promised.answers(promised.Page[promised.Checkpoint]))
 async def list_checkpoints(
     job_id: str, request: Request, after: str | None = None, limit: Annotated[int, Query(ge=1, le=100)] = 10
 ) -> Any:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from apps.server.prompt_logprobs import prompt_logprobs
-from chains.models.answer import named_token, token_logprobs
 
 if TYPE_CHECKING:
-    from chains.models.engine import Completion, Engine
+    from chains.models.engine import Completion
+    from chains.models.local_chat import LocalChat
 
 
 @dataclass(frozen=True)
@@ -20,20 +20,25 @@ class Logprobs:
     top: tuple[dict[str, float] | None, ...]
 
     @classmethod
-    def of_prompt(cls, engine: "Engine", ids: list[int], count: int) -> "Logprobs":
+    def of_prompt(cls, model: "LocalChat", ids: list[int], count: int) -> "Logprobs":
         """Return a prompt's; none for no ids."""
+        from chains.models.answer import named_token  # LangChain comes with it, which no start waits for
+
+        tokenizer = model.engine.tokenizer
         if not ids:
-            return cls(engine.tokenizer, (), (), ())
-        logprobs, top = prompt_logprobs(engine, ids, count)
-        tokens = [named_token(engine.tokenizer, token, 0.0)["token"] for token in ids]
+            return cls(tokenizer, (), (), ())
+        logprobs, top = prompt_logprobs(model, ids, count)
+        tokens = [named_token(tokenizer, token, 0.0)["token"] for token in ids]
         named = [
-            None if likely is None else {named_token(engine.tokenizer, *each)["token"]: each[1] for each in likely}
+            None if likely is None else {named_token(tokenizer, *each)["token"]: each[1] for each in likely}
             for likely in top
         ]
-        return cls(engine.tokenizer, tuple(tokens), tuple(logprobs), tuple(named))
+        return cls(tokenizer, tuple(tokens), tuple(logprobs), tuple(named))
 
     def with_completion(self, completion: "Completion | None") -> "Logprobs":
         """Return these and, behind them, the completion's."""
+        from chains.models.answer import token_logprobs
+
         said = token_logprobs(self.tokenizer, completion) if completion else []
         top = [{each["token"]: each["logprob"] for each in token["top_logprobs"]} for token in said]
         return Logprobs(

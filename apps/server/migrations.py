@@ -168,4 +168,17 @@ def _webhooks(db: apsw.Connection) -> None:
     """)
 
 
-MIGRATIONS: list[Migration] = [_first, _methods, _responses, _uploads_and_batches, _webhooks]
+def _permissions(db: apsw.Connection) -> None:
+    db.execute("""
+        CREATE TABLE permissions (
+            place INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            model TEXT NOT NULL,
+            project TEXT NOT NULL,     -- the id of the key that may use it, too
+            created_at INTEGER NOT NULL,
+            UNIQUE (model, project)
+        );
+    """)
+
+
+MIGRATIONS: list[Migration] = [_first, _methods, _responses, _uploads_and_batches, _webhooks, _permissions]

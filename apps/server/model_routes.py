@@ -7,35 +7,47 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from apps.server import promised
+from apps.server import embeddings, promised
 from apps.server.errors import ApiError
-from apps.server.ownership import check_model, hidden
-from apps.server.state import owner_of, state_of
+from apps.server.ownership import check_model, check_own, hidden
+from apps.server.state import State, owner_of, state_of
 from apps.server.warm import served
 from chains.models import registry
-from chains.models.embeddings import PACKAGED
 
 router = APIRouter()
 
 
-@router.get("/v1/models", responses=promised.answers(promised.Listed))
+@router.get("/v1/models", responses=promised.answers(promised.Models))
 async def list_models(request: Request) -> dict[str, Any]:
     """List the registry's models, those named at the start, and the embedding models."""
     state = state_of(request)
     settings, others = state.settings, hidden(state.db, owner_of(request))
     entries = [entry for entry in await asyncio.to_thread(registry.entries) if entry.name not in others]
-    more = [*settings.models, PACKAGED, *filter(None, [settings.embeddings])]
+    packaged = await asyncio.to_thread(embeddings.packaged)
+    more = [*settings.models, packaged, *filter(None, [settings.embeddings])]
     rows = [_row(entry.name, entry.meta) for entry in entries] + [_row(name, {}) for name in more]
-    return {"object": "list", "data": rows}
+    theirs = {name: row for name, row in (await _engines(state)).items() if name not in others}
+    return {"object": "list", "data": [row for row in rows if row["id"] not in theirs] + list(theirs.values())}
 
 
-@router.get("/v1/models/{name:path}")
+async def _engines(state: State) -> dict[str, dict[str, Any]]:
+    """Return the models of `--engine` by name; what is here is listed where it never could be reached."""
+    try:
+        return await state.engine.models() if state.engine else {}
+    except ApiError:
+        return {}
+
+
+@router.get("/v1/models/{name:path}", responses=promised.answers(promised.Model))
 async def retrieve_model(name: str, request: Request) -> dict[str, Any]:
     """Show one model."""
-    settings = state_of(request).settings
-    if name in (PACKAGED, settings.embeddings):
+    state = state_of(request)
+    settings = state.settings
+    if name in (await asyncio.to_thread(embeddings.packaged), settings.embeddings):
         return _row(name, {})
     check_model(request, name)
+    if found := (await _engines(state)).get(name):
+        return found
     served(name, settings)
     return _row(name, {} if name in settings.models else registry.find(name).meta)
 
@@ -44,7 +56,7 @@ async def retrieve_model(name: str, request: Request) -> dict[str, Any]:
 async def delete_model(name: str, request: Request) -> dict[str, Any]:
     """Delete a model that was made here by fine-tuning."""
     state = state_of(request)
-    check_model(request, name)
+    check_own(request, name)
     served(name, state.settings)
     if not name.startswith("ft:"):
         raise ApiError(403, f"{name!r} was not made by fine-tuning; remove it with: chaintune models rm", param="model")

@@ -1,7 +1,10 @@
 """What the server is started with."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from chains.errors import UsageError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MIB = 2**20
@@ -42,6 +45,10 @@ class Settings:
     """Want a key on loopback, too."""
     python_graders: bool = False
     """Run the programs of python graders, each held in a process of its own."""
+    engine: str | None = None
+    """The base URL of another server of OpenAI's API, which answers for the models it has."""
+    engine_key: str = field(default="", repr=False)
+    """Opens it."""
     jobs: bool = True
     """Run the fine-tuning jobs of the queue."""
 
@@ -59,3 +66,12 @@ class Settings:
     def budget(self) -> int:
         """What the loaded models may fill, in bytes."""
         return self.memory_bytes or half_of_memory()
+
+
+def engine_url(given: str) -> str:
+    """Return the base URL of the API at `given`, with or without its /v1. Raises UsageError where it is no URL."""
+    parts = urlsplit(given)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"--engine {given!r} is no URL; give one such as http://localhost:8001")
+    whole = given.rstrip("/")
+    return whole if whole.endswith("/v1") else f"{whole}/v1"

@@ -20,11 +20,11 @@ def event(value: Any, name: str | None = None) -> str:
     return f"{head}data: {json.dumps(value, ensure_ascii=False)}\n\n"
 
 
-async def streamed(request: Request, events: AsyncGenerator[str, None]) -> StreamingResponse:
+async def streamed(request: Request, events: AsyncGenerator[str | bytes, None]) -> StreamingResponse:
     """Return the response that sends `events`; what goes wrong before the first one is raised, so that it has its own status."""
     first = await while_here(request, anext(events))
 
-    async def rest() -> AsyncIterator[str]:
+    async def rest() -> AsyncIterator[str | bytes]:
         async with aclosing(events):
             yield first
             try:

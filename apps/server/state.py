@@ -7,6 +7,7 @@ from fastapi import Request
 from apps.server.database import Database
 from apps.server.gate import Gate
 from apps.server.settings import Settings
+from apps.server.upstream import Upstream
 from apps.server.warm import Warm
 
 
@@ -18,6 +19,8 @@ class State:
     warm: Warm
     gate: Gate
     db: Database
+    engine: Upstream | None = None
+    """The server that answers for the models it has, where there is one."""
 
 
 def state_of(request: Request) -> State:

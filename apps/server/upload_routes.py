@@ -46,7 +46,7 @@ async def create_upload(body: UploadRequest, request: Request) -> Any:
     return uploads.as_json(db, await asyncio.to_thread(uploads.create, *given))
 
 
-@router.post("/v1/uploads/{upload_id}/parts")
+@router.post("/v1/uploads/{upload_id}/parts", responses=promised.answers(promised.Part))
 async def add_part(upload_id: str, request: Request, data: Annotated[UploadFile, File()]) -> Any:
     """Keep one part, of at most 64 MiB."""
     db = state_of(request).db

@@ -103,6 +103,11 @@ class LocalChat(settings.Sampled, BaseChatModel):
         return self._load().engine(self.max_batch)
 
     @property
+    def adapter(self) -> str | None:
+        """The LoRA adapter that answers, by its name in the engine's model; None for the model itself."""
+        return self._load().adapter
+
+    @property
     def lanes(self) -> int:
         """How many calls may be on their way so that the engine stays full: as many wait as run."""
         return 2 * self.max_batch

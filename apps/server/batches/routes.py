@@ -45,7 +45,7 @@ async def create_batch(body: BatchRequest, request: Request) -> Any:
     return queue.as_json(db, made)
 
 
-@router.get("/v1/batches", responses=promised.answers(promised.Page))
+@router.get("/v1/batches", responses=promised.answers(promised.Page[promised.Batch]))
 async def list_batches(
     request: Request, after: str | None = None, limit: Annotated[int, Query(ge=1, le=100)] = 20
 ) -> Any:

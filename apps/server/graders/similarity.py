@@ -1,14 +1,12 @@
 """How near two texts are, 0 to 1, by the measures that OpenAI's text_similarity names.
 
 fuzzy_match is rapidfuzz's ratio, bleu sacrebleu's smoothed sentence BLEU, cosine that of the packaged embeddings. rouge_N (Lin 2004) and gleu
-(Wu et al., arXiv 1609.08144, section 5) count n-grams of the tokens that every other ROUGE here counts, Korean syllables included.
+(Wu et al., arXiv 1609.08144, section 5) count n-grams of the tokens that every other ROUGE here counts, Korean syllables included. Each measure's library comes with its first use.
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-
-from tuning.generate import rouge
 
 MOST_GRAM = 4
 """GLEU's longest n-gram."""
@@ -44,6 +42,8 @@ def _grams(tokens: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
 
 def _gleu(text: str, reference: str) -> float:
     """Return the lesser of precision and recall over all n-grams of 1 to 4 tokens."""
+    from tuning.generate import rouge
+
     made, wanted = rouge.tokens(text), rouge.tokens(reference)
     grams = [(_grams(made, n), _grams(wanted, n)) for n in range(1, MOST_GRAM + 1)]
     shared = sum((one & other).total() for one, other in grams)
@@ -51,11 +51,15 @@ def _gleu(text: str, reference: str) -> float:
 
 
 def _rouge_n(n: int, text: str, reference: str) -> float:
+    from tuning.generate import rouge
+
     one, other = _grams(rouge.tokens(text), n), _grams(rouge.tokens(reference), n)
     return rouge.f1((one & other).total(), other.total(), one.total())
 
 
 def _rouge_l(text: str, reference: str) -> float:
+    from tuning.generate import rouge
+
     one, other = rouge.tokens(text), rouge.tokens(reference)
     return rouge.f1(rouge.common(other, one), len(other), len(one))
 

@@ -23,7 +23,7 @@ from apps.server.state import State, owner_of, state_of
 router = APIRouter()
 
 
-@router.post("/v1/responses", responses=promised.STREAMED)
+@router.post("/v1/responses", responses=promised.streamed(promised.Response))
 async def create_response(body: ResponseRequest, request: Request) -> Any:
     """Answer, whole or as a stream of events; the response is kept unless store is false."""
     check_model(request, body.model)
@@ -73,7 +73,7 @@ async def _events(state: State, body: ResponseRequest, owner: str) -> AsyncGener
     yield ended
 
 
-@router.get("/v1/responses/{response_id}", responses=promised.answers(promised.Answer))
+@router.get("/v1/responses/{response_id}", responses=promised.answers(promised.Response))
 async def retrieve_response(response_id: str, request: Request, stream: bool = False) -> Any:
     """Show a response that is kept."""
     if stream:
@@ -88,14 +88,14 @@ async def delete_response(response_id: str, request: Request) -> Any:
     return {"id": response_id, "object": "response.deleted", "deleted": True}
 
 
-@router.post("/v1/responses/{response_id}/cancel")
+@router.post("/v1/responses/{response_id}/cancel", responses=promised.answers(promised.Response))
 async def cancel_response(response_id: str, request: Request) -> Any:
     """Refuse: only background responses are cancelled, and there are none. A client that goes away ends its response."""
     store.find(state_of(request).db, owner_of(request), response_id)
     raise ApiError(400, "only a background response can be cancelled, and this one is none", "invalid_state")
 
 
-@router.get("/v1/responses/{response_id}/input_items", responses=promised.answers(promised.Page))
+@router.get("/v1/responses/{response_id}/input_items", responses=promised.answers(promised.Page[dict[str, Any]]))
 async def list_input_items(
     response_id: str, request: Request, after: str | None = None, limit: Annotated[int, Query(ge=1, le=100)] = 20,
     order: Literal["asc", "desc"] = "desc",

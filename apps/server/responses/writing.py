@@ -4,11 +4,12 @@ import json
 import secrets
 import time
 from collections.abc import Iterator
-from typing import Any
-
-from langchain_core.messages import AIMessageChunk
+from typing import TYPE_CHECKING, Any
 
 from apps.server.responses.request import ResponseRequest
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AIMessageChunk
 
 Event = dict[str, Any]
 
@@ -45,7 +46,7 @@ class Writer:
         yield self._event("response.created", response=self._now())
         yield self._event("response.in_progress", response=self._now())
 
-    def add(self, piece: AIMessageChunk) -> Iterator[Event]:
+    def add(self, piece: "AIMessageChunk") -> Iterator[Event]:
         """Take a piece of the answer in."""
         for call in piece.tool_call_chunks:
             yield from self._call(call)

@@ -79,7 +79,7 @@ async def create_endpoint(body: EndpointRequest, request: Request) -> Any:
     return endpoints.as_json(row, with_secret=True)
 
 
-@router.get("/v1/webhook_endpoints", responses=promised.answers(promised.Page))
+@router.get("/v1/webhook_endpoints", responses=promised.answers(promised.Page[promised.Endpoint]))
 async def list_endpoints(
     request: Request, after: str | None = None, limit: Annotated[int, Query(ge=1, le=100)] = 20
 ) -> Any:
@@ -119,7 +119,7 @@ async def rotate_secret(hook_id: str, request: Request, body: RotateRequest | No
     return endpoints.as_json(row, with_secret=True)
 
 
-@router.post("/v1/webhook_endpoints/{hook_id}/test")
+@router.post("/v1/webhook_endpoints/{hook_id}/test", responses=promised.answers(promised.Tried))
 async def try_endpoint(hook_id: str, body: TryRequest, request: Request) -> Any:
     """Send an event of no job or batch now, and say how it was taken."""
     state = state_of(request)

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+from typer.main import get_command
 
 from apps.cli import main
+from apps.cli.app import app
 from chains import LocalEmbeddings, load_model
 from tests import tiny
 from tests.apps.server import live
 
-PAGE = (Path(__file__).parents[3] / "docs" / "server.md").read_text()
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "server.md").read_text()
 
 
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL))
@@ -23,6 +26,21 @@ def test_the_pages_python_runs(block, server_home, tmp_path, monkeypatch, capsys
     out = capsys.readouterr().out
     known = ("0.9\n", "whsec_\n")  # 0.9: 0.8 + 0.2 x ROUGE-L of 1 common token of 3 and of 1, which is 0.5
     assert out.startswith("The job has successfully completed\n") or out in known
+
+
+def test_the_page_names_every_flag_and_variable():
+    flags = {flag for option in get_command(app).commands["serve"].params for flag in option.opts} - {"--help", "-h"}
+    assert len(flags) > 14
+    table = PAGE[PAGE.index("## Flags and variables") : PAGE.index("## Where one machine")]
+    assert set(re.findall(r"--[a-z][a-z-]+", table)) == flags
+    sources = [
+        *(ROOT / "apps" / "server").rglob("*.py"),
+        *(ROOT / "apps" / "cli" / f"{name}.py" for name in ("serve", "flags")),
+    ]
+    read = {name for file in sources for name in re.findall(r"CHAINTUNE_[A-Z_]+", file.read_text())}
+    ours = {"CHAINTUNE_PYTHON_GRADERS"}  # between the server and its jobs
+    other_commands = {"CHAINTUNE_MODEL", "CHAINTUNE_LIBRARY"}
+    assert set(re.findall(r"`(CHAINTUNE_[A-Z_]+)`", table)) >= read - ours - other_commands
 
 
 def test_the_pages_commands_are_there(capsys):

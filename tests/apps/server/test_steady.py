@@ -180,6 +180,33 @@ def test_the_model_not_used_for_longest_makes_room(server_home):
     assert caught.value.status_code == 503 and "memory" in str(caught.value)
 
 
+def test_serve_starts_in_less_than_two_seconds_of_the_processor(server_home):
+    took = []
+    for _ in range(2):  # the processor's time, and the better of two: other work on the machine is not ours
+        child = subprocess.Popen(
+            [sys.executable, "-m", "apps.cli", "serve", "--port", str(live.free_port())], stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "CHAINTUNE_HOME": str(server_home)},
+        )  # fmt: skip
+        assert child.stdout.readline().startswith("OpenAI")
+        fields = Path(f"/proc/{child.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        took.append((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
+        child.kill()
+        child.wait()
+    assert min(took) < 2, took
+
+
+def test_the_server_is_made_without_the_libraries_of_models_and_chains(server_home):
+    heavy = ("torch", "transformers", "langchain_core", "langsmith", "chromadb", "numpy", "httpx")
+    code = f"""if True:
+        import sys
+        from apps.server import run
+        from apps.server.settings import Settings
+        run.create(Settings())
+        sys.exit(str([name for name in {heavy} if name in sys.modules]))"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stderr.strip() == "[]"
+
+
 @pytest.fixture
 def command(server_home):
     """`chaintune serve` as a person starts it."""

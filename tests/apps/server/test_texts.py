@@ -1,11 +1,16 @@
 """/v1/completions, /v1/embeddings, /v1/score and /v1/moderations through the official client."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import httpx
 import openai
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
 
 from chains import LocalEmbeddings, load_model, load_scorer
+from chains.models import registry
 from tests import tiny
 from tests.apps.server import live
 
@@ -14,10 +19,6 @@ PROMPT = "What colour is the sky? The"
 
 def reference(ids):
     """Log-probabilities of every next token by transformers itself, without our engine."""
-    from transformers import AutoModelForCausalLM
-
-    from chains.models import registry
-
     model = AutoModelForCausalLM.from_pretrained(registry.find("starter").source)
     with torch.inference_mode():
         return model(torch.tensor([ids])).logits[0].log_softmax(-1)
@@ -49,6 +50,42 @@ def test_an_echoed_prompt_carries_its_own_logprobs(client, as_ids):
     assert "".join(made.logprobs.tokens) == PROMPT
     assert made.logprobs.text_offset == [len("".join(made.logprobs.tokens[:i])) for i in range(len(ids))]
     assert list(made.logprobs.top_logprobs[3].values()) == pytest.approx([logps[2].max().item()], abs=1e-4)
+
+
+def test_prompts_are_scored_together_and_beside_answers_as_each_is_alone(client):
+    prompts = [f"{PROMPT} {n}" for n in range(12)]
+
+    def scored(prompt):
+        made = client.completions.create(
+            model="starter", prompt=prompt, max_tokens=1, echo=True, logprobs=1, temperature=0
+        )
+        return made.choices[0].logprobs.token_logprobs
+
+    alone = [scored(prompt) for prompt in prompts]
+    with ThreadPoolExecutor(6) as pool:
+        for found, expected in zip(pool.map(scored, prompts * 3), alone * 3, strict=True):
+            assert found[1:] == pytest.approx(expected[1:], abs=1e-4)
+
+
+def test_a_text_is_continued_and_scored_by_the_adapter_that_is_named(client):
+    name, start = "ft:starter:local:lora:1", registry.find("starter").source
+    torch.manual_seed(1)
+    tuned = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(start),
+        LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False),
+    )
+    for key, weight in tuned.named_parameters():
+        if "lora_" in key:
+            torch.nn.init.normal_(weight.data, std=0.5)
+    with registry.publish(name, {"kind": "chat", "method": "sft", "parents": ["starter"]}) as folder:
+        tuned.save_pretrained(folder)
+    made = client.completions.create(model=name, prompt=PROMPT, max_tokens=1, temperature=0, logprobs=1, echo=True)
+    ids = load_model("starter").get_token_ids(PROMPT)
+    with torch.inference_mode():
+        logps = tuned.eval()(torch.tensor([ids])).logits[0].log_softmax(-1)
+    expected = [*(logps[i, ids[i + 1]].item() for i in range(len(ids) - 1)), logps[-1].max().item()]
+    assert made.choices[0].logprobs.token_logprobs[1:] == pytest.approx(expected, abs=1e-4)
+    assert abs(expected[-1] - reference(ids)[-1].max().item()) > 0.01  # the adapter says otherwise
 
 
 def test_many_prompts_and_n_come_in_their_order(client):
