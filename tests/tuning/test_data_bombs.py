@@ -110,7 +110,7 @@ BOMBS = [
     (packed, "b.jsonl.gz", "unpacks to more than 400 times its size", "unpacks to more than"),
     (sheet, "b.xlsx", "save the sheet as CSV", "save the sheet as CSV"),
     (entities, "b.xlsx", "cannot be read as XLSX", "cannot be read as XLSX"),
-    (parquet_text, "b.parquet", "the column 'text' unpacks to 572 MB", "unpacks to 572 MB"),
+    (parquet_text, "b.parquet", "its rows unpack to 572 MB", "its rows unpack to 572 MB"),
     (parquet_shared, "b.parquet", "unpacks to more than 10,000 times its size", "unpacks to more than"),
 ]
 

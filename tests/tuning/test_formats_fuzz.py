@@ -6,6 +6,8 @@ CHAINTUNE_FUZZ sets how many inputs a format gets: 200 by default, 20,000 for a 
 import io
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import zipfile
 from functools import cache
@@ -147,3 +149,27 @@ def test_a_zip_that_unpacks_to_gigabytes_is_refused(tmp_path):
         packed.writestr("xl/sharedStrings.xml", b"a" * (201 * 2**20))
     with pytest.raises(ChaintuneError, match="unpacks to 201 MB; save the sheet as CSV"):
         formats.check(tmp_path / "b.xlsx")
+
+
+def test_no_damaged_byte_of_what_a_parquet_file_says_of_itself_ends_the_process(tmp_path):
+    """Arrow ends the process where it is asked about a column whose place cannot be read."""
+    raw = sample("parquet")
+    (tmp_path / "good.parquet").write_bytes(raw)
+    code = """
+import sys
+from pathlib import Path
+from chains.errors import ChaintuneError
+from tuning import formats
+folder = Path(sys.argv[1])
+raw = (folder / "good.parquet").read_bytes()
+about = len(raw) - 8 - int.from_bytes(raw[-8:-4], "little")
+for place in range(about, about + 120):
+    for value in (0, 255):
+        (folder / "d.parquet").write_bytes(raw[:place] + bytes([value]) + raw[place + 1 :])
+        try:
+            formats.check(folder / "d.parquet")
+        except ChaintuneError:
+            pass
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-500:]

@@ -204,16 +204,16 @@ def _longest(column: Any) -> int:
 
 
 def _refuse_packed(path: Path, about: Any) -> None:
-    """Raise UsageError where a column of a Parquet file says that it unpacks to a bomb, or to values longer than a line may be."""
-    for group in range(about.num_row_groups):
-        for place in range(about.num_columns):
-            column = about.row_group(group).column(place)
-            large, packed = column.total_uncompressed_size, max(1, column.total_compressed_size)
-            swollen = large > MOST_UNPACKED and large > MOST_TIMES * packed
-            if swollen or large > LINE_LIMIT * max(1, column.num_values):
-                raise UsageError(
-                    f"{path}: the column {column.path_in_schema!r} unpacks to {large // 2**20} MB from {packed // 1024} KB; is it data?"
-                )
+    """Raise UsageError where a Parquet file says that it unpacks to a bomb, or to rows longer than a line may be.
+
+    By its groups of rows: Arrow ends the process where what a damaged file says of one column cannot be read.
+    """
+    packed = path.stat().st_size
+    for number in range(about.num_row_groups):
+        group = about.row_group(number)
+        large = group.total_byte_size
+        if (large > MOST_UNPACKED and large > MOST_TIMES * packed) or large > LINE_LIMIT * max(1, group.num_rows):
+            raise UsageError(f"{path}: its rows unpack to {large // 2**20} MB from {packed // 1024} KB; is it data?")
 
 
 def _cell(name: str, value: Any) -> Any:
