@@ -151,6 +151,14 @@ def test_a_zip_that_unpacks_to_gigabytes_is_refused(tmp_path):
         formats.check(tmp_path / "b.xlsx")
 
 
+def test_a_damaged_sheet_ends_in_one_line(tmp_path):
+    with zipfile.ZipFile(io.BytesIO(sample("xlsx"))) as good, zipfile.ZipFile(tmp_path / "d.xlsx", "w") as bad:
+        for name in good.namelist():
+            bad.writestr(name, b"<" if name == "docProps/core.xml" else good.read(name))
+    with pytest.raises(ChaintuneError, match=r"cannot be read as XLSX \(Unable to read workbook[^\n]*; save it again$"):
+        formats.check(tmp_path / "d.xlsx")
+
+
 def test_no_damaged_byte_of_what_a_parquet_file_says_of_itself_ends_the_process(tmp_path):
     """Arrow ends the process where it is asked about a column whose place cannot be read."""
     raw = sample("parquet")

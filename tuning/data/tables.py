@@ -147,7 +147,11 @@ def xlsx(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
     except UsageError:
         raise
     except Exception as error:  # the library raises what its XML reader, zip reader and own checks raise
-        raise UsageError(f"{path} cannot be read as XLSX ({type(error).__name__}: {error}); save it again") from error
+        raise UsageError(f"{path} cannot be read as XLSX ({_first_line(error)}); save it again") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0] or type(error).__name__
 
 
 def refuse_bomb(path: Path) -> None:
@@ -156,7 +160,7 @@ def refuse_bomb(path: Path) -> None:
         with zipfile.ZipFile(path) as packed:
             total = sum(item.file_size for item in packed.infolist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise UsageError(f"{path} cannot be read as XLSX ({error}); save it again") from error
+        raise UsageError(f"{path} cannot be read as XLSX ({_first_line(error)}); save it again") from error
     if total > MOST_UNPACKED or (total > LITTLE and total > MOST_PACKED * path.stat().st_size):
         raise UsageError(f"{path} unpacks to {total // 2**20} MB; save the sheet as CSV, which is read piece by piece")
 
@@ -169,8 +173,7 @@ def parquet(path: Path) -> Iterator[tuple[int, Row]]:
     except UsageError:
         raise
     except Exception as error:  # Arrow's errors are of many kinds, OSError and ValueError among them
-        what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(f"{path} cannot be read as Parquet ({what}); write it again") from error
+        raise UsageError(f"{path} cannot be read as Parquet ({_first_line(error)}); write it again") from error
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
