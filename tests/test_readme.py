@@ -26,6 +26,9 @@ def commands(readme: str) -> list[str]:
     return [line for block in blocks(readme, "sh") for line in block.splitlines() if line.strip()]
 
 
+pytestmark = pytest.mark.timeout(900)  # a whole demo comes before the first command
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A newcomer's folder after the demo, and the environment it was run in."""
@@ -93,7 +96,6 @@ def serve(place):
     child.wait(60)
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("readme", READMES)
 def test_every_python_block_of_the_readme_runs(readme, place, serve):
     folder, environment = place
