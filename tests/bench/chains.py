@@ -26,6 +26,7 @@ from chains import LLMChain, LocalChat, Prompt, SelfConsistency, SequentialChain
 from tests.bench import models
 
 STEPS = (("topic", "outline"), ("outline", "draft"), ("draft", "title"))
+PARTS = ("steps", "vote")
 Given = list[dict[str, str]]
 
 
@@ -95,21 +96,22 @@ def measured(
 def main() -> None:
     """Compare and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", choices=["steps", "vote"], default=["steps", "vote"])
+    parser.add_argument("what", nargs="*", choices=[*PARTS, []], metavar="steps|vote", help="both, where none is named")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--inputs", type=int, default=64)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "chaintune-bench")
     given = parser.parse_args()
+    parts = given.what or PARTS
     os.environ["LANGSMITH_TRACING"] = "false"
     source = models.folder(given.cache, "S")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CHAINTUNE_HOME"] = folder
         llm = LocalChat(str(source), model_name="S", temperature=0, max_tokens=32, stop=["e"])
         rows = []
-        if "steps" in given.what:
+        if "steps" in parts:
             rows.append(compared(llm, [{"topic": f"number {place}"} for place in range(given.inputs)], given.rounds))
-        if "vote" in given.what:
+        if "vote" in parts:
             free = LocalChat(str(source), model_name="S", temperature=0.8, max_tokens=48)
             header = models.requests(source, 1)[0]["messages"][0]["content"]
             rows += [voted(free, header, seed, given.rounds) for seed in (None, 7)]
