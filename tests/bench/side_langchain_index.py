@@ -56,8 +56,10 @@ class Indexing:
             )
             chroma.add_documents(passages)
             took = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
-            found = [chroma.similarity_search(question, k=1) for question in self.spec["questions"]]
-            return {**took, "passages": len(passages), "found": [one[0].metadata["source"] for one in found]}
+            asked = self.spec["questions"]
+            found = [chroma.similarity_search(question, k=self.spec["look"]) for question in asked]
+            sources = [[passage.metadata["source"] for passage in one] for one in found]
+            return {**took, "passages": len(passages), "found": sources}
 
 
 def load(spec: dict[str, Any]) -> Indexing:

@@ -32,11 +32,12 @@ class Indexing:
             wall, cpu = time.perf_counter(), time.process_time()
             library.sync(documents)
             took = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
-            found = [library.search(question, k=1, mode="dense") for question in self.spec["questions"]]
+            asked = self.spec["questions"]
+            found = [library.search(question, k=self.spec["look"], mode="dense") for question in asked]
             return {
                 **took,
                 "passages": library.stats()["passages"],
-                "found": [one[0].metadata["source"] for one in found],
+                "found": [[passage.metadata["source"] for passage in one] for one in found],
             }
 
 
