@@ -5,6 +5,7 @@ The seconds are the processor's, so that a busy machine does not fail the test; 
 
 import gzip
 import json
+import random
 import subprocess
 import sys
 import zipfile
@@ -93,6 +94,12 @@ def parquet_text(path):
     pq.write_table(pa.table({"text": ["a" * 600_000_000]}), path, compression="zstd", use_dictionary=False)
 
 
+def parquet_column(path):
+    """300 MB of text in some KB, 3 MB a row, beside a column of 2 MB that does not pack."""
+    columns = {"noise": [random.Random(n).randbytes(20_000) for n in range(100)], "text": ["a" * 3_000_000] * 100}
+    pq.write_table(pa.table(columns), path, compression="zstd", use_dictionary=False)
+
+
 def parquet_shared(path):
     """One text of 5 MB that 100,000 rows share."""
     shared = pa.DictionaryArray.from_arrays(pa.array([0] * 100_000, pa.int32()), pa.array(["a" * 5_000_000]))
@@ -110,7 +117,8 @@ BOMBS = [
     (packed, "b.jsonl.gz", "unpacks to more than 400 times its size", "unpacks to more than"),
     (sheet, "b.xlsx", "save the sheet as CSV", "save the sheet as CSV"),
     (entities, "b.xlsx", "cannot be read as XLSX", "cannot be read as XLSX"),
-    (parquet_text, "b.parquet", "its rows unpack to 572 MB", "its rows unpack to 572 MB"),
+    (parquet_text, "b.parquet", "the column 'text' unpacks to 572 MB", "unpacks to 572 MB"),
+    (parquet_column, "b.parquet", "the column 'text' unpacks to 286 MB", "unpacks to 286 MB"),
     (parquet_shared, "b.parquet", "unpacks to more than 10,000 times its size", "unpacks to more than"),
 ]
 

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from chains.errors import ChaintuneError
 from tests.tuning.test_formats_convert import ROWS
 from tuning import formats
+from tuning.data import tables
 
 EXAMPLES = int(os.environ.get("CHAINTUNE_FUZZ", "200"))
 KEYS = sorted(
@@ -159,6 +160,20 @@ def test_a_damaged_sheet_ends_in_one_line(tmp_path):
             bad.writestr(name, re.sub(rb"(W3CDTF\">)[^<]+", rb"\1x", part) if name == "docProps/core.xml" else part)
     with pytest.raises(ChaintuneError, match=r"cannot be read as XLSX \(Unable to read workbook[^\n]*; save it again$"):
         formats.check(tmp_path / "d.xlsx")
+
+
+def test_a_large_file_with_damaged_columns_is_refused(tmp_path, monkeypatch):
+    raw = sample("parquet")
+    about = len(raw) - 8 - int.from_bytes(raw[-8:-4], "little")
+    monkeypatch.setattr(tables, "MOST_UNPACKED", 1)
+    seen = []
+    for place in range(about, about + 60):
+        (tmp_path / "d.parquet").write_bytes(raw[:place] + b"\0" + raw[place + 1 :])
+        try:
+            seen.append(len(list(tables.parquet(tmp_path / "d.parquet"))))
+        except ChaintuneError as error:
+            seen.append(str(error))
+    assert any("what it says of its columns is damaged" in str(one) for one in seen)
 
 
 def test_no_damaged_byte_of_what_a_parquet_file_says_of_itself_ends_the_process(tmp_path):

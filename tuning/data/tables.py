@@ -7,6 +7,8 @@ import csv
 import datetime
 import decimal
 import json
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -165,6 +167,15 @@ def refuse_bomb(path: Path) -> None:
         raise UsageError(f"{path} unpacks to {total // 2**20} MB; save the sheet as CSV, which is read piece by piece")
 
 
+_SAY_COLUMNS = """
+import json, sys
+import pyarrow.parquet as pq
+about = pq.ParquetFile(sys.argv[1]).metadata
+columns = [about.row_group(g).column(c) for g in range(about.num_row_groups) for c in range(about.num_columns)]
+print(json.dumps([(c.path_in_schema, c.total_uncompressed_size, c.total_compressed_size) for c in columns]))
+"""
+
+
 def parquet(path: Path) -> Iterator[tuple[int, Row]]:
     """Yield (row number, cells by column) of a Parquet file; a key that is null is left out. Raises UsageError where it cannot be read."""
     try:
@@ -207,16 +218,30 @@ def _longest(column: Any) -> int:
 
 
 def _refuse_packed(path: Path, about: Any) -> None:
-    """Raise UsageError where a Parquet file says that it unpacks to a bomb, or to rows longer than a line may be.
+    """Raise UsageError where a Parquet file says that a column unpacks to a bomb, or its rows to more than a line may have."""
+    groups = [about.row_group(number) for number in range(about.num_row_groups)]
+    if sum(group.total_byte_size for group in groups) > MOST_UNPACKED:
+        for name, large, packed in _columns(path):
+            if large > MOST_UNPACKED and large > MOST_TIMES * packed:
+                raise UsageError(
+                    f"{path}: the column {name!r} unpacks to {large // 2**20} MB from {packed // 1024} KB; is it data?"
+                )
+    for group in groups:
+        if group.total_byte_size > LINE_LIMIT * max(1, group.num_rows):
+            raise UsageError(
+                f"{path}: {group.num_rows} rows unpack to {group.total_byte_size // 2**20} MB; is it data?"
+            )
 
-    By its groups of rows: Arrow ends the process where what a damaged file says of one column cannot be read.
+
+def _columns(path: Path) -> list[tuple[str, int, int]]:
+    """Return name, unpacked and packed bytes of each column of each group of rows.
+
+    From a process of its own: Arrow ends the process that asks where what a damaged file says of a column cannot be read.
     """
-    packed = path.stat().st_size
-    for number in range(about.num_row_groups):
-        group = about.row_group(number)
-        large = group.total_byte_size
-        if (large > MOST_UNPACKED and large > MOST_TIMES * packed) or large > LINE_LIMIT * max(1, group.num_rows):
-            raise UsageError(f"{path}: its rows unpack to {large // 2**20} MB from {packed // 1024} KB; is it data?")
+    done = subprocess.run([sys.executable, "-c", _SAY_COLUMNS, str(path)], capture_output=True, text=True)
+    if done.returncode:
+        raise UsageError(f"{path} cannot be read as Parquet (what it says of its columns is damaged); write it again")
+    return [(name, large, max(1, packed)) for name, large, packed in json.loads(done.stdout)]
 
 
 def _cell(name: str, value: Any) -> Any:

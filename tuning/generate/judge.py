@@ -54,8 +54,8 @@ def by_chat(asker: Asker) -> Callable[[Sequence[Row]], list[Ranks]]:
         said = [verdict(reply) for reply in replies]
         points = [[0.0] * len(row["outputs"]) for row in rows]
         unclear: list[Counter[str]] = [Counter() for _ in rows]
-        for (place, _, _), reply in zip(matches, replies, strict=True):
-            if verdict(reply) is None:
+        for (place, _, _), reply, letter in zip(matches, replies, said, strict=True):
+            if letter is None:
                 unclear[place][TOO_LONG if too_long(reply) else UNCLEAR] += 1
         for (place, i, j), there, back in zip(matches[::2], said[::2], said[1::2], strict=True):
             winner = i if (there, back) == ("A", "B") else j if (there, back) == ("B", "A") else None
@@ -114,7 +114,7 @@ def judge(
             with_ranks(row, *one[:2]) if len(set(one[0])) > 1 else None for row, one in zip(batch, found, strict=True)
         ]
         unclear: Counter[str] = sum((Counter(one[2]) for one in found), Counter())
-        if not made.prompts and not any(ranked) and unclear[UNCLEAR] == sum(map(_comparisons, batch)):
+        if not made.prompts and unclear[UNCLEAR] == sum(map(_comparisons, batch)):
             raise ModelError(
                 "the judge answered none of the comparisons with A, B or C; name a larger model as --judge"
             )
