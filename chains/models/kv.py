@@ -2,7 +2,8 @@
 
 A row in flight has pages, taken as it grows from a store that all rows share, and given back when it leaves; so memory follows the tokens
 there are, and no row is ever moved. A prefix that several rows share, or that a later request may share, is a segment of its own: one long page.
-Every layer's tensors are made when its first keys come, so layers may differ in heads and widths. Shapes: P pages, KH key heads, g tokens
+Every layer's tensors are made when its first keys come, so layers may differ in heads and widths. In a page a key's first numbers lie side
+by side, then all its second ones, so that a compiled loop has the scores of many tokens at once. Shapes: P pages, KH key heads, g tokens
 of a page, D and Dv the widths of a key and a value.
 """
 
@@ -106,7 +107,7 @@ class Pages:
     def _grow(self, more: int) -> None:
         count = self._count + more
         for layer, (keys, values) in self.layers.items():
-            self.layers[layer] = (_grown(keys, count, self._room), _grown(values, count, self._room))
+            self.layers[layer] = (_grown(keys.mT, count, self._room).mT, _grown(values, count, self._room))
         self._free += range(self._count, count)  # last: where memory ran out, nobody has a page that is not there
         self._count = count
 
@@ -116,9 +117,10 @@ class Pages:
         `keys` and `values` (KH, n, D or Dv) say their kind.
         """
         if layer not in self.layers:
-            self.layers[layer] = tuple(  # type: ignore[assignment]
-                _blank(part, self._count, (part.shape[0], self.grain, part.shape[2]), self._room)
-                for part in (keys, values)
+            heads, _, width = keys.shape
+            self.layers[layer] = (
+                _blank(keys, self._count, (heads, width, self.grain), self._room).mT,
+                _blank(values, self._count, (heads, self.grain, values.shape[2]), self._room),
             )
         return self.layers[layer]
 

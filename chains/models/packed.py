@@ -12,16 +12,16 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
 from transformers import AttentionInterface
 
 from chains.errors import ModelError
-from chains.models import adapters, decode, linear
+from chains.models import adapters, compiled, decode, linear
 from chains.models.attending import attending
 from chains.models.kv import Pages, Part, Segment
+from chains.models.weigh import weigh
 
 NAME = "chaintune_packed"
 MULTIPLES = ((8, 1), (64, 4), (2**63, 32))
@@ -49,11 +49,6 @@ class Block:
     """The pieces of the rows' paths: which rows (None: all), the piece, and the position of its first token."""
     seen: int
     """How many of its own tokens any row sees."""
-
-    @cached_property
-    def hidden(self) -> torch.Tensor:
-        """True where a token is not seen because it is later or not there, (R, 1, 1, n, T)."""
-        return torch.arange(self.seen, device=self.at.device) > self.at[:, None, None, :, None]
 
     def write(self, whole: torch.Tensor, fresh: torch.Tensor) -> None:
         """Put the rows' new keys or values (KH, N, D) into a layer's pages (P, KH, g, D)."""
@@ -157,7 +152,7 @@ def _attention(
     how = _How(scaling or query.shape[-1] ** -0.5, sliding_window, softcap)
     out = query.new_zeros(query.shape[2], query.shape[1], value.shape[3])  # (N, H, Dv)
     for block in packed_step.blocks:
-        if block.tokens.shape[1] == 1 and decode.fits(query, value):
+        if block.tokens.shape[1] == 1 and compiled.fits(query, value):
             _decode_block(module.layer_idx, query[0], key[0], value[0], block, how, out)
         else:
             out[block.tokens] = _attend_block(module.layer_idx, query[0], key[0], value[0], block, how)
@@ -175,21 +170,35 @@ class _How:
     window: int | None
     softcap: float | None
 
-    def scores(self, query: torch.Tensor, key: torch.Tensor, hidden: torch.Tensor | None) -> torch.Tensor:
-        """Return float32 scores (..., M, T) of query (..., M, D) and key (..., T, D); `hidden` is True where a key is not seen."""
-        query = query * self.scaling
-        if query.shape[-2] < 4 and query.dtype != torch.float32:  # a thin product is faster with the keys on the left
-            scores = torch.matmul(key, query.mT).mT
-        else:
-            scores = torch.matmul(query, key.mT)
-        scores = scores.float()
-        if self.softcap is not None:
-            scores = torch.tanh(scores / self.softcap) * self.softcap
-        return scores if hidden is None else scores.masked_fill_(hidden, -torch.inf)
+    def piece(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, last: torch.Tensor | None) -> "_Piece":
+        """Return what the tokens of key (..., T, D) and value (..., T, Dv) contribute to query (..., M, D).
 
-    def far(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor | None:
-        """Return True where the token at position `queries` may not see the one at `keys`, for its distance; None: it sees all."""
-        return None if self.window is None else keys <= queries - self.window
+        last: the last of the T tokens that each query sees, broadcasting to (..., M); None: all, in the window or not. It may lie after them.
+        """
+        if compiled.fits(query, value):
+            scores = _products(query, key)
+            total, peak = weigh(scores, last, self.scaling, self.window, self.softcap)
+            return _Piece(torch.matmul(scores, value), total, peak)
+        scores = self._capped(_products(query * self.scaling, key).float())
+        if last is not None:
+            place = torch.arange(scores.shape[-1], device=scores.device)
+            hidden = place > last[..., None]
+            if self.window is not None:
+                hidden = hidden | (place <= last[..., None] - self.window)
+            scores = scores.masked_fill_(hidden, -torch.inf)
+        peak = scores.amax(dim=-1, keepdim=True).clamp(min=-1e30)  # a window may hide a whole piece
+        weights = scores.sub_(peak).exp_()
+        return _Piece(torch.matmul(weights.to(value.dtype), value), weights.sum(dim=-1), peak[..., 0])
+
+    def _capped(self, scores: torch.Tensor) -> torch.Tensor:
+        return scores if self.softcap is None else torch.tanh(scores / self.softcap) * self.softcap
+
+
+def _products(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    """Return the products (..., M, T) of query (..., M, D) and key (..., T, D)."""
+    if query.shape[-2] < 4 and query.dtype != torch.float32:  # a thin product is faster with the keys on the left
+        return torch.matmul(key, query.mT).mT.contiguous()
+    return torch.matmul(query, key.mT)
 
 
 @dataclass
@@ -201,18 +210,10 @@ class _Piece:
     peak: torch.Tensor
 
 
-def _attend(scores: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    return torch.matmul(torch.softmax(scores, dim=-1).to(value.dtype), value)
-
-
-def _piece(scores: torch.Tensor, value: torch.Tensor) -> _Piece:
-    peak = scores.amax(dim=-1, keepdim=True).clamp(min=-1e30)  # a window may hide a whole piece
-    weights = scores.sub_(peak).exp_()
-    return _Piece(torch.matmul(weights.to(value.dtype), value), weights.sum(dim=-1), peak[..., 0])
-
-
 def _merge(pieces: Sequence[_Piece]) -> _Piece:
     """Return the pieces as one."""
+    if len(pieces) == 1:
+        return pieces[0]
     peak = pieces[0].peak
     for piece in pieces[1:]:
         peak = torch.maximum(peak, piece.peak)
@@ -232,18 +233,10 @@ def _attend_block(
     block.write(values, value)
     asked = query[:, block.tokens].unflatten(0, (kv_heads, heads // kv_heads))  # (KH, G, R, n, D)
     asked = asked.permute(2, 0, 1, 3, 4).reshape(rows, kv_heads, -1, query.shape[2])  # (R, KH, G n, D)
-    hidden = block.hidden
-    if (far := how.far(block.at[:, None, None, :, None], torch.arange(block.seen, device=query.device))) is not None:
-        hidden = hidden | far
-    hidden = hidden.expand(-1, -1, heads // kv_heads, -1, -1).flatten(2, 3)  # (R, 1, G n, T)
-    scores = how.scores(asked, block.mine(keys), hidden)
-    if block.groups:
-        pieces = [_piece(scores, block.mine(values))]
-        pieces += [_shared(layer, asked, block, group, how) for group in block.groups]
-        whole = _merge(pieces)
-        out = (whole.out / whole.total[..., None]).to(value.dtype)
-    else:
-        out = _attend(scores, block.mine(values))
+    last = block.at[:, None, None].expand(-1, 1, heads // kv_heads, -1).flatten(2)  # (R, 1, G n)
+    own = how.piece(asked, block.mine(keys), block.mine(values), last)
+    whole = _merge([own, *(_shared(layer, asked, block, group, how) for group in block.groups)])
+    out = (whole.out / whole.total[..., None]).to(value.dtype)
     return out.view(rows, heads, n, -1).transpose(1, 2)
 
 
@@ -269,13 +262,12 @@ def _shared(
     keys, values = part.layer(layer)  # (KH, t, D)
     asking = query if places is None else query[places]
     count, kv_heads, each, width = asking.shape
-    far = None
+    last = None
     if how.window is not None:
-        position = block.before + block.at  # (R, n)
+        position = block.before + block.at - start  # (R, n)
         position = position if places is None else position[places]
-        position = position[:, None].expand(-1, each // position.shape[1], -1).reshape(-1, 1)
-        far = how.far(position, torch.arange(start, start + part.length, device=query.device))
-    piece = _piece(how.scores(asking.transpose(0, 1).reshape(kv_heads, count * each, width), keys, far), values)
+        last = position[:, None].expand(-1, each // position.shape[1], -1).reshape(-1)  # (R G n,)
+    piece = how.piece(asking.transpose(0, 1).reshape(kv_heads, count * each, width), keys, values, last)
     out, total, peak = (
         part.unflatten(1, (count, each)).transpose(0, 1) for part in (piece.out, piece.total, piece.peak)
     )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from chains.models import decode
+from chains.models import compiled, decode
 
 WIDTH, VALUE_WIDTH, PAGES, GRAIN = 24, 20, 30, 8
 AT = torch.tensor([3, 0, 39, 17, 8])
@@ -82,7 +82,7 @@ def test_a_row_alone_has_the_numbers_it_has_beside_others(dtype: torch.dtype) ->
 def test_threads_share_the_rows_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case(torch.float32)
     alone = case.found()
-    monkeypatch.setattr(decode, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(compiled, "WORTH_A_THREAD", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     assert torch.equal(case.found(), alone)
 
@@ -103,6 +103,6 @@ def test_scores_far_apart_neither_overflow_nor_vanish() -> None:
 
 
 def test_what_it_takes() -> None:
-    assert decode.fits(torch.zeros(1), torch.zeros(1, dtype=torch.bfloat16))
-    assert not decode.fits(torch.zeros(1), torch.zeros(1, dtype=torch.float16))
-    assert not decode.fits(torch.zeros(1, device="meta"))
+    assert compiled.fits(torch.zeros(1), torch.zeros(1, dtype=torch.bfloat16))
+    assert not compiled.fits(torch.zeros(1), torch.zeros(1, dtype=torch.float16))
+    assert not compiled.fits(torch.zeros(1, device="meta"))
