@@ -9,7 +9,7 @@ width, T tokens that a row has kept, g tokens of a page.
 
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,7 @@ from chains.errors import ModelError
 from chains.models import adapters, compiled, decode, linear
 from chains.models.attending import attending
 from chains.models.kv import Pages, Part, Segment
+from chains.models.row import GivenUp
 from chains.models.weigh import weigh
 
 NAME = "chaintune_packed"
@@ -69,10 +70,12 @@ class Step:
     positions: list[int] = field(default_factory=list)
     wanted: list[int] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
+    unwanted: Callable[[], bool] = lambda: False
+    """Whether all whom it is for have gone: asked at each layer, so that a long piece of a prompt does not stop who comes next."""
 
 
 def forward(model: Any, step: Step, adapter: str | None = None) -> torch.Tensor:
-    """Return the logits (len(step.wanted), V); keys and values are written to the step's places."""
+    """Return the logits (len(step.wanted), V); keys and values are written to the step's places. Raises GivenUp where it is unwanted."""
     device, count = model.device, len(step.ids)
     spare = -count % next(multiple for most, multiple in MULTIPLES if count <= most)
     with alone(model), attending(model, NAME), adapters.active(model, adapter), linear.serving():
@@ -149,6 +152,8 @@ def _attention(
     """Return the attention's output (1, N, H, Dv) for query (1, H, N, D), key (1, KH, N, D) and value (1, KH, N, Dv)."""
     if packed_step is None or s_aux is not None:
         raise ModelError(f"{type(module).__name__} needs more of its attention than a packed forward gives")
+    if packed_step.unwanted():
+        raise GivenUp
     how = _How(scaling or query.shape[-1] ** -0.5, sliding_window, softcap)
     out = query.new_zeros(query.shape[2], query.shape[1], value.shape[3])  # (N, H, Dv)
     for block in packed_step.blocks:

@@ -1,6 +1,6 @@
 """Runs rows packed together: each on its pages, shared beginnings computed once, one forward a step."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -67,9 +67,11 @@ class PackedRunner:
         path = (*fill.path, Part(fill.segment, fill.segment.length))
         self._prefixes_of(fill.row).add(fill.row.ids[: path_length(path)], path)
 
-    def run(self, decoding: list[Row], reading: list[tuple[Row | Fill, int]]) -> torch.Tensor:
+    def run(
+        self, decoding: list[Row], reading: list[tuple[Row | Fill, int]], unwanted: Callable[[], bool]
+    ) -> torch.Tensor:
         """Run one forward; see Runner."""
-        step = Step()
+        step = Step(unwanted=unwanted)
         if decoding:
             pages = [self._reserve(row, row.own + 1) for row in decoding]
             step.blocks.append(blocks.decode(self._store, decoding, pages, self._model.device))

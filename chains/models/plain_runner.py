@@ -5,7 +5,7 @@ everything again for each token: right, and slow.
 """
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from transformers import DynamicCache
 
 from chains.models import adapters
 from chains.models.packed import alone
-from chains.models.row import Fill, Row
+from chains.models.row import Fill, GivenUp, Row
 
 
 class PlainRunner:
@@ -47,11 +47,15 @@ class PlainRunner:
     def filled(self, fill: Fill) -> None:
         """Never called: nothing is shared here."""
 
-    def run(self, decoding: list[Row], reading: list[tuple[Row | Fill, int]]) -> torch.Tensor:
+    def run(
+        self, decoding: list[Row], reading: list[tuple[Row | Fill, int]], unwanted: Callable[[], bool]
+    ) -> torch.Tensor:
         """Run each row's own forward; see Runner."""
         logits = [self._next(row, row.tokens[-1:]) for row in decoding]
         for reader, count in reading:
             assert isinstance(reader, Row)
+            if unwanted():
+                raise GivenUp
             said = self._next(reader, reader.unread[:count].tolist())
             if count == len(reader.unread):
                 logits.append(said)

@@ -124,6 +124,10 @@ class Row:
         )
 
 
+class GivenUp(Exception):
+    """Nobody waits any more for what a forward computes."""
+
+
 @dataclass
 class Fill:
     """A shared beginning that is read before the rows that share it: `segment` follows `path`."""
@@ -133,6 +137,12 @@ class Fill:
     path: Path
     segment: Segment
     own: int = 0
+
+    def serves(self, row: Row) -> bool:
+        """Return whether a row begins with it."""
+        length = path_length(self.path) + self.segment.length
+        alike = row.request.adapter == self.request.adapter
+        return alike and len(row.ids) > length and np.array_equal(row.ids[:length], self.row.ids[:length])
 
     @property
     def request(self) -> Request:

@@ -6,7 +6,7 @@ waiting rows begin alike, the beginning is read once. One thread runs a schedule
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from chains.errors import ChaintuneError, MachineError, ModelError
-from chains.models.row import Fill, Row
+from chains.models.row import Fill, GivenUp, Row
 from chains.models.sampling import Chosen, choose
 
 Reader = Row | Fill
@@ -40,10 +40,11 @@ class Runner(Protocol):
     def filled(self, fill: Fill) -> None:
         """Keep a beginning that has been read."""
 
-    def run(self, decoding: list[Row], reading: list[tuple[Reader, int]]) -> torch.Tensor:
+    def run(self, decoding: list[Row], reading: list[tuple[Reader, int]], unwanted: Callable[[], bool]) -> torch.Tensor:
         """Run one forward: a token for each decoding row, so many prompt tokens for each reader.
 
-        Return the logits (R, V) of the decoding rows and then of the rows whose prompt is now read, in the order given. All of one adapter.
+        Return the logits (R, V) of the decoding rows and then of the rows whose prompt is now read, in the order given. All of one adapter. Raises GivenUp where
+        `unwanted` says, while it runs, that nobody waits for it: nothing has been read then.
         """
 
     def forget(self) -> None:
@@ -138,7 +139,9 @@ class Scheduler:
         if not decoding and not portions:
             return
         try:
-            logits = self.runner.run(decoding, portions)
+            logits = self.runner.run(decoding, portions, self._deserted)
+        except GivenUp:
+            return
         except Exception as error:
             if len(decoding) + len(portions) == 1:
                 self._failed([*decoding, *(reader for reader, _ in portions)][0], error)
@@ -203,6 +206,10 @@ class Scheduler:
             self._leave(reader)
             _fail(reader, error)
 
+    def _deserted(self) -> bool:
+        """Whether whoever asked for anything has gone."""
+        return all(row.cancelled for row in self.rows())
+
     def _drop_cancelled(self) -> None:
         for row in [row for row in self.rows() if row.cancelled]:
             if row in self.waiting:
@@ -210,6 +217,12 @@ class Scheduler:
             else:
                 self._leave(row)
             row.future.set_exception(CancelledError())
+        for fill in [reader for reader in self.reading if isinstance(reader, Fill) and reader.row.cancelled]:
+            heirs = [row for row in self.waiting if fill.serves(row)]
+            if heirs:
+                fill.row = heirs[0]
+            else:
+                self.reading.remove(fill)
 
 
 def _fail(row: Row, error: Exception) -> None:

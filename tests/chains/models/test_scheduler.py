@@ -233,6 +233,73 @@ def test_a_cancelled_request_frees_its_row_and_the_others_go_on(engine, weights)
     assert tickets[0].future.result(DEADLINE_S).token_ids == alone(weights, requests[0])
 
 
+@pytest.fixture
+def engine_of_its_own():
+    """An engine whose model other tests do not share: hooks stay."""
+    made = Engine(model(), tiny.words(), chunk=16)
+    yield made
+    made.close(wait=False)
+
+
+def cancels(layer, tickets):
+    """Cancel the tickets when the layer has run."""
+
+    def cancel(*_):
+        for ticket in tickets:
+            ticket.cancel()
+
+    layer.register_forward_hook(cancel)
+
+
+def test_a_step_that_nobody_waits_for_any_more_is_given_up(engine_of_its_own):
+    engine, tickets, reached = engine_of_its_own, [], []
+    first, second = engine.model.model.layers
+    cancels(first, tickets)
+    second.mlp.register_forward_hook(lambda *_: reached.append(True))
+    engine.generate([Request(ids(5, 3), greedy(1))])
+    reached.clear()
+    with engine._state:  # nothing runs before both are here
+        tickets += engine.submit([Request(ids(1, 300), greedy(20)), Request(ids(2, 300), greedy(20))])
+    for ticket in tickets:
+        with pytest.raises(CancelledError):
+            ticket.future.result(DEADLINE_S)
+    assert not reached
+    request = Request(ids(1, 300), greedy(8))
+    assert engine.generate([request])[0].token_ids == alone(model(), request)
+
+
+def test_a_step_that_somebody_waits_for_goes_on(engine_of_its_own):
+    engine, tickets = engine_of_its_own, []
+    cancels(engine.model.model.layers[0], tickets)
+    requests = [Request(ids(n, 60), greedy(5)) for n in range(3)]
+    with engine._state:
+        stays, *others = engine.submit(requests)
+        tickets += others
+    assert stays.future.result(DEADLINE_S).token_ids == alone(model(), requests[0])
+    for ticket in tickets:
+        with pytest.raises(CancelledError):
+            ticket.future.result(DEADLINE_S)
+
+
+@pytest.mark.parametrize("stay", [True, False])
+def test_a_beginning_passes_to_who_shares_it_when_its_first_asker_goes(engine_of_its_own, stay):
+    engine, tickets = engine_of_its_own, []
+    read, begins = tokens_read(engine), ids(7, 300)
+    requests = [Request((*begins, *ids(n, 3)), greedy(4)) for n in range(3)]
+
+    with engine._state:
+        asked = engine.submit(requests)
+        tickets += asked[:2] if stay else asked
+        cancels(engine.model.model.layers[1], tickets)  # the first step is through but for this
+    if stay:
+        assert asked[2].future.result(DEADLINE_S).token_ids == alone(model(), requests[2])
+        assert 303 <= sum(read) < 340  # the beginning once
+    settled(engine)
+    assert all(ticket.future.done() for ticket in asked)
+    if not stay:
+        assert len(read) == 1 and not engine._scheduler.busy
+
+
 def test_leaving_a_stream_cancels_it(engine):
     for _ in engine.stream(Request(ids(1, 10), greedy(400))):
         break
