@@ -36,18 +36,20 @@ def note_reply(run: OpenRun, llm: Any, kwargs: Mapping[str, Any], reply: Any) ->
     """Write the model's answer, name, sampling and tokens into `run`."""
     model, settings = (llm, vars(llm)) if _is_plain(llm, kwargs) else _unwrapped(llm, kwargs)
     run.sampling = {key: value for key in _SAMPLING if (value := settings.get(key)) is not None and value != ()}
-    names: tuple[Any, ...] = (settings.get("model_name"), settings.get("model"), type(model).__name__)
+    name = None
     if isinstance(reply, _MESSAGE):
-        names = (reply.response_metadata.get("model_name"), *names)
+        name = reply.response_metadata.get("model_name")
         if usage := getattr(reply, "usage_metadata", None):
             run.used(usage)
-    run.model = next(filter(_is_name, names))
+    run.model = name if name and isinstance(name, str) else _name(model, settings)
     said = text_of(reply)
     run.answer = said if isinstance(said, str) else None
 
 
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
+def _name(model: Any, settings: Mapping[str, Any]) -> str:
+    """Return what a model is called by its own settings, or its class' name."""
+    names = (settings.get("model_name"), settings.get("model"))
+    return next((name for name in names if name and isinstance(name, str)), type(model).__name__)
 
 
 def fits(llm: Any, messages: list[BaseMessage], kwargs: Mapping[str, Any]) -> bool:

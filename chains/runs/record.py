@@ -39,7 +39,8 @@ def off() -> Iterator[None]:
 
 def is_off() -> bool:
     """Say whether runs are not recorded here and now (`runs.off()`, or CHAINTUNE_RUNS=off)."""
-    return _off.get() or os.environ.get("CHAINTUNE_RUNS", "").strip().lower() in {"off", "0", "false", "no"}
+    said = os.environ.get("CHAINTUNE_RUNS")
+    return _off.get() or (said is not None and said.strip().lower() in {"off", "0", "false", "no"})
 
 
 class OpenRun:
@@ -160,4 +161,4 @@ def _bounded(value: Any, depth: int = 32) -> Any:
 
 def clean(text: str) -> str:
     """Return `text` with halves of surrogate pairs, which no file can hold, as '?'."""
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
