@@ -1,7 +1,7 @@
 """Attention for rows that decode one token each, on a CPU: one compiled loop over what each row itself has kept.
 
 torch computes this as thin batched products over rows padded to the longest one, and on the CPUs where it was measured (one AMD Zen 5 core,
-bfloat16, 32 rows, 64 to 320 tokens) that takes 3 to 5 times as long: a row's keys are read once, from its pages, in its own length, and all
+bfloat16, 32 rows, 64 to 320 tokens) that takes 6 to 10 times as long: a row's keys are read once, from its pages, in its own length, and all
 sums are float32. A row's numbers do not depend on the other rows, so a batch decodes bit for bit as its rows alone would.
 """
 
