@@ -61,10 +61,10 @@ async def _whole(state: State, body: ChatRequest) -> dict[str, Any]:
 
 
 async def _stream(state: State, body: ChatRequest) -> AsyncGenerator[str, None]:
-    from chains.models.reply import StreamReader
-
     with state.gate.enter(body.n or 1):
         engine, call = await prepared(state, body)
+        from chains.models.reply import StreamReader  # as above
+
         head = _head("chat.completion.chunk", body.model)
         readers = [StreamReader(call.reader) for _ in call.requests]
         completions: list[Completion] = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import Field, StringConstraints
 
-from apps.server import promised
+from apps.server import calm, promised
 from apps.server.chat_request import Body
 from apps.server.errors import ApiError
 from apps.server.gate import while_here
@@ -69,7 +69,8 @@ async def embeddings(body: EmbeddingRequest, request: Request) -> Any:
 
 def packaged() -> str:
     """Return the packaged model's name; the first call takes LangChain's import, which no start and no event loop waits for."""
-    from chains.models.embeddings import PACKAGED
+    with calm.loading():
+        from chains.models.embeddings import PACKAGED
 
     return PACKAGED
 
@@ -81,9 +82,14 @@ def _embedded(source: str | None, texts: list[str]) -> tuple[list[list[float]], 
 
 @lru_cache(maxsize=2)
 def embedder(source: str | None) -> "LocalEmbeddings":
-    from chains.models.embeddings import LocalEmbeddings
+    """Return an embedding model, loaded."""
+    calm.libraries()
+    with calm.loading():
+        from chains.models.embeddings import LocalEmbeddings
 
-    return LocalEmbeddings(source)
+        model = LocalEmbeddings(source)
+        model.count_tokens([""])
+    return model
 
 
 def _packed(vector: list[float]) -> str:

@@ -77,10 +77,14 @@ async def moderations(body: ModerationRequest, request: Request) -> Any:
 
 
 async def _verdicts(state: State, name: str, texts: list[str]) -> list[dict[str, Any]]:
-    from chains.moderation import Moderation
-
     llm = (await state.warm.chat(name)).bind(temperature=0)
-    return await asyncio.to_thread(Moderation(llm).batch, [{"text": text} for text in texts])
+
+    def judged() -> list[dict[str, Any]]:
+        from chains.moderation import Moderation
+
+        return Moderation(llm).batch([{"text": text} for text in texts])
+
+    return await asyncio.to_thread(judged)
 
 
 def _result(verdict: dict[str, Any]) -> dict[str, Any]:

@@ -48,11 +48,11 @@ async def _last(events: AsyncGenerator[Event, None]) -> Any:
 
 
 async def _events(state: State, body: ResponseRequest, owner: str) -> AsyncGenerator[Event, None]:
-    from chains.models.reply import StreamReader
-
     with state.gate.enter(1):
         earlier = await asyncio.to_thread(store.before, state.db, owner, body.previous_response_id)
         engine, call = await prepared(state, body.as_chat(earlier))
+        from chains.models.reply import StreamReader  # there since the model is loaded; the loop does not wait for it
+
         writer, reader = Writer(opened(body, body.store is not False)), StreamReader(call.reader)
         for event in writer.begin():
             yield event
