@@ -12,13 +12,14 @@ from pydantic import Field, StringConstraints
 from apps.server import calm, promised
 from apps.server.chat_request import Body
 from apps.server.errors import ApiError
+from apps.server.fronted import Fronted
 from apps.server.gate import while_here
 from apps.server.state import state_of
 
 if TYPE_CHECKING:
     from chains.models.embeddings import LocalEmbeddings
 
-router = APIRouter()
+router = APIRouter(route_class=Fronted)
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2**20)]
 
 
