@@ -99,7 +99,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _working(app: FastAPI, server: State) -> AsyncIterator[None]:
     """Run the queue's jobs, batches and webhooks during the block."""
-    runner = Runner(server.db, server.settings.python_graders)
+    runner = Runner(server.db, server.settings.python_graders, server.settings.launch)
     tasks = {
         asyncio.create_task(work.run(app, server.db)),
         asyncio.create_task(deliver.run(server.db, server.settings.open)),
