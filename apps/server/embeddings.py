@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import Field, StringConstraints
 
-from apps.server import calm, promised
+from apps.server import calm, promised, promised_made
 from apps.server.chat_request import Body
 from apps.server.errors import ApiError
 from apps.server.fronted import Fronted
@@ -46,7 +46,7 @@ class EmbeddingRequest(Body):
         return [str(each) for each in listed]
 
 
-@router.post("/v1/embeddings", responses=promised.answers(promised.Embeddings))
+@router.post("/v1/embeddings", responses=promised.answers(promised_made.Embeddings))
 async def embeddings(body: EmbeddingRequest, request: Request) -> Any:
     """Return a vector of length 1 for each text."""
     state = state_of(request)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 
-from apps.server import promised, sse
+from apps.server import promised, promised_made, sse
 from apps.server.errors import ApiError
 from apps.server.gate import while_here
 from apps.server.ownership import check_model
@@ -22,7 +22,7 @@ from apps.server.state import State, owner_of, state_of
 router = APIRouter()
 
 
-@router.post("/v1/responses", responses=promised.streamed(promised.Response))
+@router.post("/v1/responses", responses=promised.streamed(promised_made.Response))
 async def create_response(body: ResponseRequest, request: Request) -> Any:
     """Answer, whole or as a stream of events; the response is kept unless store is false."""
     check_model(request, body.model)
@@ -67,7 +67,7 @@ async def _events(state: State, body: ResponseRequest, owner: str) -> AsyncGener
     yield ended
 
 
-@router.get("/v1/responses/{response_id}", responses=promised.answers(promised.Response))
+@router.get("/v1/responses/{response_id}", responses=promised.answers(promised_made.Response))
 async def retrieve_response(response_id: str, request: Request, stream: bool = False) -> Any:
     """Show a response that is kept."""
     if stream:
@@ -82,7 +82,7 @@ async def delete_response(response_id: str, request: Request) -> Any:
     return {"id": response_id, "object": "response.deleted", "deleted": True}
 
 
-@router.post("/v1/responses/{response_id}/cancel", responses=promised.answers(promised.Response))
+@router.post("/v1/responses/{response_id}/cancel", responses=promised.answers(promised_made.Response))
 async def cancel_response(response_id: str, request: Request) -> Any:
     """Refuse: only background responses are cancelled, and there are none. A client that goes away ends its response."""
     store.find(state_of(request).db, owner_of(request), response_id)

@@ -48,7 +48,8 @@ def test_the_pages_commands_are_there(capsys):
         words = [word for word in line.split()[1:3] if not word.startswith("-")]
         main([*words, "--help"])
         shown = capsys.readouterr().out
-        assert all(flag in shown for flag in re.findall(r"--[a-z-]+", line)), line
+        own = re.sub(r'"[^"]*"', "", line)  # what is quoted is another command's
+        assert all(flag in shown for flag in re.findall(r"--[a-z-]+", own)), line
 
 
 def test_langchains_chat_model_streams_binds_tools_and_answers_under_a_schema(url):
