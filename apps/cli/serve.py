@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import typer
 
 from apps.cli import flags, show
-from apps.server.settings import LOOPBACK, MIB, Settings, engine_url
+from apps.server.settings import LOOPBACK, MIB, Settings, engine_url, launcher
 from apps.text import language, text
 from apps.ui.server import check_port
 from chains.errors import UsageError
@@ -34,6 +34,7 @@ def serve(
     requests_per_minute: Annotated[int, typer.Option("--requests-per-minute", min=0, help="Of one key; 0 sets no limit.")] = 0,
     require_key: Annotated[bool, typer.Option("--require-key", help="Want a key on loopback, too.")] = False,
     python_graders: Annotated[bool, typer.Option("--python-graders", help="Run the programs of python graders, each held in a process of its own.")] = False,
+    launch: Annotated[str | None, typer.Option("--launch", help="The command that starts a job in several processes, such as 'accelerate launch --multi_gpu --num_processes 2'.")] = None,
     engine: Annotated[str | None, typer.Option("--engine", help="The URL of another server of OpenAI's API, such as vLLM, that answers for the models it has; its key in CHAINTUNE_ENGINE_KEY.")] = None,
     lang: flags.Language = None,
     json: flags.Json = False,
@@ -48,7 +49,8 @@ def serve(
         host=host, port=port, models=tuple(map(_named, model)), embeddings=embeddings, moderation=moderation,
         hosts=tuple(allow_host), origins=tuple(allow_origin), memory_bytes=int(memory_gib * 1024 * MIB), max_batch=max_batch,
         max_waiting=max_waiting, requests_per_minute=requests_per_minute, require_key=require_key,
-        python_graders=python_graders, engine=_engine(engine, port), engine_key=os.environ.get("CHAINTUNE_ENGINE_KEY", ""),
+        python_graders=python_graders, launch=() if launch is None else launcher(launch), engine=_engine(engine, port),
+        engine_key=os.environ.get("CHAINTUNE_ENGINE_KEY", ""),
     )  # fmt: skip
     _check_keys(settings)
     from apps.server.run import run  # FastAPI takes a second that no other command should

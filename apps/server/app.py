@@ -12,6 +12,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from apps.server import (
     chat,
     completions,
+    docs_page,
     embeddings,
     errors,
     file_routes,
@@ -42,6 +43,24 @@ from apps.server.warm import Warm
 from apps.server.webhooks import deliver
 from apps.server.webhooks import routes as webhook_routes
 
+_ROUTES: dict[str, Any] = {
+    "Chat": chat,
+    "Responses": response_routes,
+    "Completions": completions,
+    "Embeddings": embeddings,
+    "Models": model_routes,
+    "Files": file_routes,
+    "Uploads": upload_routes,
+    "Fine-tuning": job_routes,
+    "Checkpoint permissions": permission_routes,
+    "Graders": grader_routes,
+    "Batches": batch_routes,
+    "Webhooks": webhook_routes,
+    "Scores and moderation": judging,
+    "Server": metrics,
+}
+"""The routes by the heading that they have at /docs."""
+
 
 def create(settings: Settings) -> FastAPI:
     """Return the application; it loads no model before one is asked for."""
@@ -50,32 +69,20 @@ def create(settings: Settings) -> FastAPI:
         description="OpenAI's API over the models of this machine.",
         lifespan=_lifespan,
         responses=errors.RESPONSES,
+        docs_url=None,
+        redoc_url=None,
     )
     gate = Gate(settings.max_batch + settings.max_waiting)
     db = Database()
     engine = Upstream(settings.engine, settings.engine_key) if settings.engine else None
     app.state.server = State(settings, Warm(settings), gate, db, engine)
     errors.add_to(app)
+    docs_page.add_to(app)
     app.add_exception_handler(Gone, _nobody)
-    for routes in (
-        chat,
-        completions,
-        embeddings,
-        judging,
-        model_routes,
-        file_routes,
-        job_routes,
-        permission_routes,
-        grader_routes,
-        response_routes,
-        upload_routes,
-        batch_routes,
-        webhook_routes,
-        metrics,
-    ):
-        app.include_router(routes.router)
-    app.add_api_route("/health", _health, methods=["GET"], responses=promised.answers(promised.Health))
-    app.add_api_route("/ready", _ready, methods=["GET"], responses=promised.answers(promised.Ready))
+    for name, routes in _ROUTES.items():
+        app.include_router(routes.router, tags=[name])
+    app.add_api_route("/health", _health, methods=["GET"], tags=["Server"], responses=promised.answers(promised.Health))
+    app.add_api_route("/ready", _ready, methods=["GET"], tags=["Server"], responses=promised.answers(promised.Ready))
     app.state.meters = metrics.Meters(app.state.server)
     app.add_middleware(Guard, settings=settings, authenticate=partial(keys.owner, db, required=settings.needs_key))
     if settings.origins:  # outside the guard: a browser asks first, without a key
@@ -99,7 +106,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _working(app: FastAPI, server: State) -> AsyncIterator[None]:
     """Run the queue's jobs, batches and webhooks during the block."""
-    runner = Runner(server.db, server.settings.python_graders)
+    runner = Runner(server.db, server.settings.python_graders, server.settings.launch)
     tasks = {
         asyncio.create_task(work.run(app, server.db)),
         asyncio.create_task(deliver.run(server.db, server.settings.open)),

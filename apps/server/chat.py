@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 
-from apps.server import promised, sse
+from apps.server import promised, promised_made, sse
 from apps.server.chat_request import ChatRequest, messages_of
 from apps.server.fronted import Fronted
 from apps.server.gate import while_here
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 router = APIRouter(route_class=Fronted)
 
 
-@router.post("/v1/chat/completions", responses=promised.streamed(promised.Chat))
+@router.post("/v1/chat/completions", responses=promised.streamed(promised_made.Chat))
 async def chat_completions(body: ChatRequest, request: Request) -> Any:
     """Answer a conversation, whole or as a stream of server-sent events."""
     check_model(request, body.model)
@@ -61,10 +61,10 @@ async def _whole(state: State, body: ChatRequest) -> dict[str, Any]:
 
 
 async def _stream(state: State, body: ChatRequest) -> AsyncGenerator[str, None]:
-    from chains.models.reply import StreamReader
-
     with state.gate.enter(body.n or 1):
         engine, call = await prepared(state, body)
+        from chains.models.reply import StreamReader  # as above
+
         head = _head("chat.completion.chunk", body.model)
         readers = [StreamReader(call.reader) for _ in call.requests]
         completions: list[Completion] = []

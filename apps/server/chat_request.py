@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 DEFAULT_MAX_TOKENS = 1024
 """Where a request names no limit: an answer's whole room in the context would be held for it."""
 MOST_N = 16
+MOST_MESSAGES = 1024
 Text = Annotated[str, StringConstraints(max_length=2**20)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 Stop = str | Annotated[list[Text], Field(max_length=4)] | None
@@ -89,7 +90,7 @@ class Sampling(Body):
 class ChatRequest(Sampling):
     """The body of /v1/chat/completions."""
 
-    messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=1024)]
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MOST_MESSAGES)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: bool | None = None

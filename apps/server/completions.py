@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import Field
 
-from apps.server import promised, sse
+from apps.server import promised, promised_made, sse
 from apps.server.chat_request import Sampling, Text
 from apps.server.errors import ApiError
 from apps.server.fronted import Fronted
@@ -83,7 +83,7 @@ class Call:
         return self.logprobs[self.prompt_of(place)].with_completion(completion).as_json()
 
 
-@router.post("/v1/completions", responses=promised.streamed(promised.Completion))
+@router.post("/v1/completions", responses=promised.streamed(promised_made.Completion))
 async def completions(body: CompletionRequest, request: Request) -> Any:
     """Continue one or more texts, whole or as a stream."""
     check_model(request, body.model)

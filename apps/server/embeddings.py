@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import Field, StringConstraints
 
-from apps.server import promised
+from apps.server import calm, promised, promised_made
 from apps.server.chat_request import Body
 from apps.server.errors import ApiError
+from apps.server.fronted import Fronted
 from apps.server.gate import while_here
 from apps.server.state import state_of
 
 if TYPE_CHECKING:
     from chains.models.embeddings import LocalEmbeddings
 
-router = APIRouter()
+router = APIRouter(route_class=Fronted)
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2**20)]
 
 
@@ -45,7 +46,7 @@ class EmbeddingRequest(Body):
         return [str(each) for each in listed]
 
 
-@router.post("/v1/embeddings", responses=promised.answers(promised.Embeddings))
+@router.post("/v1/embeddings", responses=promised.answers(promised_made.Embeddings))
 async def embeddings(body: EmbeddingRequest, request: Request) -> Any:
     """Return a vector of length 1 for each text."""
     state = state_of(request)
@@ -69,7 +70,8 @@ async def embeddings(body: EmbeddingRequest, request: Request) -> Any:
 
 def packaged() -> str:
     """Return the packaged model's name; the first call takes LangChain's import, which no start and no event loop waits for."""
-    from chains.models.embeddings import PACKAGED
+    with calm.loading():
+        from chains.models.embeddings import PACKAGED
 
     return PACKAGED
 
@@ -81,9 +83,14 @@ def _embedded(source: str | None, texts: list[str]) -> tuple[list[list[float]], 
 
 @lru_cache(maxsize=2)
 def embedder(source: str | None) -> "LocalEmbeddings":
-    from chains.models.embeddings import LocalEmbeddings
+    """Return an embedding model, loaded."""
+    calm.libraries()
+    with calm.loading():
+        from chains.models.embeddings import LocalEmbeddings
 
-    return LocalEmbeddings(source)
+        model = LocalEmbeddings(source)
+        model.count_tokens([""])
+    return model
 
 
 def _packed(vector: list[float]) -> str:

@@ -4,9 +4,9 @@ import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
 
-from apps.server import files, promised
+from apps.server import files, promised, results
 from apps.server.errors import ApiError
 from apps.server.pages import page
 from apps.server.state import owner_of, state_of
@@ -55,9 +55,11 @@ async def retrieve_file(file_id: str, request: Request) -> Any:
 
 
 @router.get("/v1/files/{file_id}/content", responses=promised.BYTES, response_class=FileResponse)
-async def file_content(file_id: str, request: Request) -> FileResponse:
-    """Return a file's bytes."""
+async def file_content(file_id: str, request: Request, raw: bool = False) -> Response:
+    """Return a file's bytes; with `raw`, a job's result file as the CSV that its base64 holds."""
     row = files.find(state_of(request).db, owner_of(request), file_id)
+    if raw and row["purpose"] == results.PURPOSE:
+        return Response(await asyncio.to_thread(results.csv_of, files.path_of(row)), media_type="text/csv")
     return FileResponse(files.path_of(row), media_type="application/octet-stream")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import Request
 
+from apps.server.errors import RETRY_S, ApiError
 from chains.errors import BusyError
 
 
@@ -19,6 +20,8 @@ class Gate:
 
     def __init__(self, most: int) -> None:
         self.most, self.within = most, 0
+        self._closed = False
+        self._told: set[asyncio.Task[Any]] = set()
 
     @contextmanager
     def enter(self, rows: int) -> Iterator[None]:
@@ -31,12 +34,42 @@ class Gate:
         finally:
             self.within -= rows
 
+    def close(self) -> None:
+        """End the answers under way, each with an error that its client gets."""
+        self._closed = True
+        for task in self._told:
+            task.cancel()
+
+    @contextmanager
+    def until_closed(self) -> Iterator[None]:
+        """Raise ApiError 503 in the block, which this task runs, once the server stops."""
+        task = asyncio.current_task()
+        assert task is not None
+        if self._closed:
+            raise _stopping()
+        self._told.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self._closed:
+                raise
+            task.uncancel()
+            raise _stopping() from None
+        finally:
+            self._told.discard(task)
+
+
+def _stopping() -> ApiError:
+    said = "the server is stopping, and this answer with it; ask again when it is back"
+    return ApiError(503, said, "server_stopping", headers={"Retry-After": str(RETRY_S)})
+
 
 async def while_here(request: Request, work: Awaitable[Any]) -> Any:
-    """Return what `work` gives; where the client goes away first, `work` is cancelled and Gone is raised."""
+    """Return what `work` gives; where the client goes away first, or the server stops, `work` is cancelled. Raises Gone, or ApiError 503."""
     task, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_left(request))
     try:
-        await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        with request.app.state.server.gate.until_closed():
+            await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise Gone
         return task.result()

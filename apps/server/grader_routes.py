@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from apps.server import promised
+from apps.server import promised, promised_made
 from apps.server.chat_request import Body, Text
 from apps.server.errors import ApiError
 from apps.server.gate import while_here
@@ -33,14 +33,14 @@ class RunRequest(ValidateRequest):
     item: dict[str, Any] | None = None
 
 
-@router.post("/v1/fine_tuning/alpha/graders/validate", responses=promised.answers(promised.Checked))
+@router.post("/v1/fine_tuning/alpha/graders/validate", responses=promised.answers(promised_made.Checked))
 async def validate_grader(body: ValidateRequest, request: Request) -> Any:
     """Return the grader where it can be used here."""
     check_grader(request, body.grader)
     return {"grader": body.grader.model_dump(exclude_unset=True)}
 
 
-@router.post("/v1/fine_tuning/alpha/graders/run", responses=promised.answers(promised.Graded))
+@router.post("/v1/fine_tuning/alpha/graders/run", responses=promised.answers(promised_made.Graded))
 async def run_grader(body: RunRequest, request: Request) -> Any:
     """Return the reward of one answer."""
     check_grader(request, body.grader)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import Field
 
-from apps.server import promised
+from apps.server import promised, promised_made
 from apps.server.chat_request import Body, Text
 from apps.server.errors import ApiError
 from apps.server.gate import while_here
@@ -46,7 +46,7 @@ class ModerationRequest(Body):
     model: str | None = None
 
 
-@router.post("/v1/score", responses=promised.answers(promised.Scores))
+@router.post("/v1/score", responses=promised.answers(promised_made.Scores))
 async def score(body: ScoreRequest, request: Request) -> Any:
     """Return a reward model's score for each answer; demonstrations average 0."""
     check_model(request, body.model)
@@ -59,7 +59,7 @@ async def score(body: ScoreRequest, request: Request) -> Any:
     return {"object": "list", "model": body.model, "data": data}
 
 
-@router.post("/v1/moderations", responses=promised.answers(promised.Moderation))
+@router.post("/v1/moderations", responses=promised.answers(promised_made.Moderation))
 async def moderations(body: ModerationRequest, request: Request) -> Any:
     """Return whether each text may be shown, as the named model says."""
     state = state_of(request)
@@ -77,10 +77,14 @@ async def moderations(body: ModerationRequest, request: Request) -> Any:
 
 
 async def _verdicts(state: State, name: str, texts: list[str]) -> list[dict[str, Any]]:
-    from chains.moderation import Moderation
-
     llm = (await state.warm.chat(name)).bind(temperature=0)
-    return await asyncio.to_thread(Moderation(llm).batch, [{"text": text} for text in texts])
+
+    def judged() -> list[dict[str, Any]]:
+        from chains.moderation import Moderation
+
+        return Moderation(llm).batch([{"text": text} for text in texts])
+
+    return await asyncio.to_thread(judged)
 
 
 def _result(verdict: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""What the OpenAPI says of answers: the fields that each is sure to have. It documents and is fuzzed against; nothing is filtered by it."""
+"""What the OpenAPI says of answers: the fields that each is sure to have. It documents and is fuzzed against; nothing is filtered by it.
+
+Here are the objects that a server keeps; promised_made.py has what its models make.
+"""
 
 from typing import Any, Generic, Literal, TypeVar
 
@@ -7,13 +10,13 @@ from pydantic import BaseModel, ConfigDict
 Item = TypeVar("Item")
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
     """An object with these fields, and perhaps more."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
 
-class Page(_Answer, Generic[Item]):
+class Page(Answer, Generic[Item]):
     """One page of a list."""
 
     object: Literal["list"]
@@ -23,7 +26,7 @@ class Page(_Answer, Generic[Item]):
     has_more: bool
 
 
-class Model(_Answer):
+class Model(Answer):
     """A model."""
 
     id: str
@@ -32,70 +35,14 @@ class Model(_Answer):
     owned_by: str
 
 
-class Models(_Answer):
+class Models(Answer):
     """The models, all of them."""
 
     object: Literal["list"]
     data: list[Model]
 
 
-class Vector(_Answer):
-    """A text as a vector: numbers, or their float32 in base64."""
-
-    object: Literal["embedding"]
-    index: int
-    embedding: list[float] | str
-
-
-class ReadTokens(_Answer):
-    """What an answer without text took."""
-
-    prompt_tokens: int
-    total_tokens: int
-
-
-class Embeddings(_Answer):
-    """A vector for each text, in their order."""
-
-    object: Literal["list"]
-    model: str
-    data: list[Vector]
-    usage: ReadTokens
-
-
-class Score(_Answer):
-    """A reward model's number for an answer."""
-
-    object: Literal["score"]
-    index: int
-    score: float
-
-
-class Scores(_Answer):
-    """A score for each answer, in their order."""
-
-    object: Literal["list"]
-    model: str
-    data: list[Score]
-
-
-class Verdict(_Answer):
-    """Whether a text may be shown."""
-
-    flagged: bool
-    categories: dict[str, bool]
-    category_scores: dict[str, float]
-
-
-class Moderation(_Answer):
-    """A verdict for each text, in their order."""
-
-    id: str
-    model: str
-    results: list[Verdict]
-
-
-class Permission(_Answer):
+class Permission(Answer):
     """A key's permission to use another's model."""
 
     id: str
@@ -104,7 +51,7 @@ class Permission(_Answer):
     project_id: str
 
 
-class Deleted(_Answer):
+class Deleted(Answer):
     """What was deleted."""
 
     id: str
@@ -112,7 +59,7 @@ class Deleted(_Answer):
     deleted: Literal[True]
 
 
-class File(_Answer):
+class File(Answer):
     """A file."""
 
     id: str
@@ -125,7 +72,7 @@ class File(_Answer):
     expires_at: int | None
 
 
-class Part(_Answer):
+class Part(Answer):
     """A part of an upload."""
 
     id: str
@@ -134,7 +81,7 @@ class Part(_Answer):
     upload_id: str
 
 
-class Upload(_Answer):
+class Upload(Answer):
     """A file that comes in parts."""
 
     id: str
@@ -148,7 +95,7 @@ class Upload(_Answer):
     file: File | None
 
 
-class Job(_Answer):
+class Job(Answer):
     """A fine-tuning job."""
 
     id: str
@@ -169,7 +116,7 @@ class Job(_Answer):
     organization_id: str
 
 
-class JobEvent(_Answer):
+class JobEvent(Answer):
     """What happened to a job."""
 
     id: str
@@ -181,7 +128,7 @@ class JobEvent(_Answer):
     data: dict[str, Any] | None
 
 
-class Checkpoint(_Answer):
+class Checkpoint(Answer):
     """A job's model as it was after a pass over the data."""
 
     id: str
@@ -193,7 +140,7 @@ class Checkpoint(_Answer):
     metrics: dict[str, float]
 
 
-class Batch(_Answer):
+class Batch(Answer):
     """A file of requests."""
 
     id: str
@@ -211,7 +158,7 @@ class Batch(_Answer):
     request_counts: dict[str, int]
 
 
-class Endpoint(_Answer):
+class Endpoint(Answer):
     """Where events are sent."""
 
     id: str
@@ -222,7 +169,7 @@ class Endpoint(_Answer):
     created_at: int
 
 
-class Tried(_Answer):
+class Tried(Answer):
     """How an endpoint took an event."""
 
     object: Literal["webhook_endpoint.test"]
@@ -232,128 +179,13 @@ class Tried(_Answer):
     webhook_endpoint_id: str
 
 
-class Checked(_Answer):
-    """A grader that can be used."""
-
-    grader: dict[str, Any]
-
-
-class Graded(_Answer):
-    """What a grader gave."""
-
-    reward: float
-    sub_rewards: dict[str, float]
-    metadata: dict[str, Any]
-    model_grader_token_usage_per_model: dict[str, Any]
-
-
-class Tokens(ReadTokens):
-    """What an answer took."""
-
-    completion_tokens: int
-
-
-class Function(_Answer):
-    """A function and its arguments, JSON as text."""
-
-    name: str
-    arguments: str
-
-
-class Call(_Answer):
-    """A call of a tool."""
-
-    id: str
-    type: Literal["function"]
-    function: Function
-
-
-class Said(_Answer):
-    """What a model said."""
-
-    role: Literal["assistant"]
-    content: str | None
-    refusal: str | None
-    tool_calls: list[Call] | None = None
-
-
-class Choice(_Answer):
-    """One of a chat's answers."""
-
-    index: int
-    message: Said
-    logprobs: dict[str, Any] | None
-    finish_reason: Literal["stop", "length", "tool_calls", "content_filter"]
-
-
-class Chat(_Answer):
-    """A chat's answers, with the tokens that they took."""
-
-    id: str
-    object: Literal["chat.completion"]
-    created: int
-    model: str
-    choices: list[Choice]
-    usage: Tokens
-
-
-class Continued(_Answer):
-    """One of a prompt's continuations."""
-
-    index: int
-    text: str
-    logprobs: dict[str, Any] | None
-    finish_reason: Literal["stop", "length"]
-
-
-class Completion(_Answer):
-    """Continued prompts, with the tokens that they took."""
-
-    id: str
-    object: Literal["text_completion"]
-    created: int
-    model: str
-    choices: list[Continued]
-    usage: Tokens
-
-
-class Output(_Answer):
-    """A part of a response: a message, a call of a tool, or reasoning."""
-
-    id: str
-    type: Literal["message", "function_call", "reasoning"]
-    status: Literal["in_progress", "completed", "incomplete"]
-
-
-class ResponseTokens(_Answer):
-    """What a response took."""
-
-    input_tokens: int
-    input_tokens_details: dict[str, int]
-    output_tokens: int
-    output_tokens_details: dict[str, int]
-    total_tokens: int
-
-
-class Response(_Answer):
-    """A response that has ended."""
-
-    id: str
-    object: Literal["response"]
-    created_at: int
-    model: str
-    status: Literal["completed", "incomplete"]
-    output: list[Output]
-    usage: ResponseTokens
-
-
-class Health(_Answer):
+class Health(Answer):
     """That the server runs."""
 
     status: Literal["ok"]
 
 
-class Ready(_Answer):
+class Ready(Answer):
     """That another request would be taken, and the models that are loaded."""
 
     status: Literal["ready"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from apps.server import files
 from apps.server.database import Database, Row
 
+PURPOSE = "fine-tune-results"
 COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")
 _ALSO = ("train_reward_mean", "valid_reward_mean")
 _NAMES = {"step": "step", "train_loss": "loss", "train_accuracy": "pair_accuracy", "valid_loss": "validation_loss",
@@ -37,4 +38,9 @@ def table(metrics: Path) -> str:
 def add(db: Database, owner: str, metrics: Path) -> Row:
     """Keep the result file of a job and return its row."""
     body = base64.b64encode(table(metrics).encode())
-    return files.add(db, owner, "step_metrics.csv", "fine-tune-results", io.BytesIO(body))
+    return files.add(db, owner, "step_metrics.csv", PURPOSE, io.BytesIO(body))
+
+
+def csv_of(result: Path) -> bytes:
+    """Return the CSV of a result file."""
+    return base64.b64decode(result.read_bytes())

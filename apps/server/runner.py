@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from apps.server import queue
@@ -25,8 +26,8 @@ SAVE_S = 15
 class Runner:
     """A thread that looks after the queue."""
 
-    def __init__(self, db: Database, python_graders: bool = False) -> None:
-        self._db, self._home, self._python_graders = db, home(), python_graders
+    def __init__(self, db: Database, python_graders: bool = False, launch: Sequence[str] = ()) -> None:
+        self._db, self._home, self._python_graders, self._launch = db, home(), python_graders, launch
         self._stop = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._job = ""
@@ -91,7 +92,7 @@ class Runner:
             }
             with self._log(job).open("ab") as log:
                 self._child = subprocess.Popen(
-                    [sys.executable, "-m", "apps.server.worker", job], env=environment, stdin=subprocess.DEVNULL,
+                    [*self._begin(job), "-m", "apps.server.worker", job], env=environment, stdin=subprocess.DEVNULL,
                     stdout=log, stderr=log, pass_fds=[lock], start_new_session=True,
                 )  # fmt: skip
             self._job = job
@@ -99,6 +100,11 @@ class Runner:
             pass  # another server's child works
         finally:
             os.close(lock)
+
+    def _begin(self, job: str) -> Sequence[str]:
+        """Return the command that a module's name follows: the launcher's where the job's training can be divided."""
+        divided = self._launch and queue.get(self._db, job)["method"] != "reinforcement"
+        return self._launch if divided else [sys.executable]
 
     def _log(self, job: str) -> Path:
         folder = self._home / "jobs"

@@ -1,6 +1,9 @@
 """What the server is started with."""
 
 import os
+import shlex
+import shutil
+import sys
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -45,6 +48,8 @@ class Settings:
     """Want a key on loopback, too."""
     python_graders: bool = False
     """Run the programs of python graders, each held in a process of its own."""
+    launch: tuple[str, ...] = ()
+    """The command that starts a job in several processes, such as accelerate launch with its options; none: one process."""
     engine: str | None = None
     """The base URL of another server of OpenAI's API, which answers for the models it has."""
     engine_key: str = field(default="", repr=False)
@@ -66,6 +71,21 @@ class Settings:
     def budget(self) -> int:
         """What the loaded models may fill, in bytes."""
         return self.memory_bytes or half_of_memory()
+
+
+def launcher(given: str) -> tuple[str, ...]:
+    """Return the words of the command that starts jobs, its program by its path. Raises UsageError where it is not there."""
+    try:
+        program, *options = shlex.split(given) or [given]
+    except ValueError:
+        program, options = given, []
+    beside = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
+    if (found := shutil.which(program, path=beside)) is None:
+        raise UsageError(
+            f"--launch {given!r} names no program that is here; give one such as "
+            "'accelerate launch --multi_gpu --num_processes 2'"
+        )
+    return found, *options
 
 
 def engine_url(given: str) -> str:

@@ -28,8 +28,9 @@ async def streamed(request: Request, events: AsyncGenerator[str | bytes, None]) 
         async with aclosing(events):
             yield first
             try:
-                async for each in events:
-                    yield each
+                with request.app.state.server.gate.until_closed():
+                    async for each in events:
+                        yield each
             except Exception as error:  # the status has been sent: the client hears of it in the stream
                 yield event(as_api_error(error).body)
 

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apps.server import calm
 from apps.server.errors import ApiError
 from apps.server.settings import Settings
 from chains.errors import UsageError
@@ -68,6 +69,7 @@ class Warm:
             self.drop(name)
 
     async def _load(self, name: str) -> None:
+        await asyncio.to_thread(calm.libraries)
         source, kind = served(name, self._settings)
         size = await asyncio.to_thread(stored_bytes, source)
         if size > self._settings.budget:
@@ -79,7 +81,8 @@ class Warm:
             await asyncio.to_thread(gc.collect)
         self._stamps[name] = weights.changed(source)
         make = self._scorer if kind == "reward" else self._chat
-        self._held[name] = await asyncio.to_thread(make, name), size
+        with calm.loading():
+            self._held[name] = await asyncio.to_thread(make, name), size
 
     def drop(self, name: str) -> None:
         """Let a model go; a request that has it ends with it."""

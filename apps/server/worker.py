@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from apps.server import methods, queue, results
+from apps.server import methods, queue, results, together
 from apps.server.database import Database, Row, new_id
 from apps.server.errors import ApiError
 from apps.server.validation import Invalid, validated
@@ -27,18 +27,19 @@ class Cancelled(Exception):
 
 def work(db: Database, job_id: str) -> None:
     """Bring one job to its end, or to where it was asked to stop."""
+    others = together.Others()
     queue.update(db, job_id, taken=1)
     try:
         job = queue.get(db, job_id)
+        if job["status"] not in queue.ACTIVE:  # cancelled or paused while this process began
+            return
         if job["status"] == "validating_files":
             _validate(db, job)
-        _train(db, queue.get(db, job_id))
+        _train(db, queue.get(db, job_id), others)
     except Invalid as error:
         queue.fail(db, job_id, error.code, str(error), error.param)
     except Cancelled:
-        with db.transaction():
-            queue.end_now(db, job_id)
-        _forget_run(queue.get(db, job_id), db)
+        _cancelled(db, job_id)
     except KeyboardInterrupt:
         _stopped(db, job_id)
     except ApiError as error:  # a file that has expired meanwhile
@@ -46,6 +47,7 @@ def work(db: Database, job_id: str) -> None:
     except ChaintuneError as error:
         queue.fail(db, job_id, "training_failed", str(error).replace(f"{home()}/", ""))
     finally:
+        others.dismiss()
         if (job := queue.get(db, job_id))["status"] in queue.ENDED:
             methods.forget_data(job)
         queue.update(db, job_id, taken=0)
@@ -59,13 +61,14 @@ def _validate(db: Database, job: Row) -> None:
         queue.event(db, job["id"], "Files validated, moving job to queued state")
 
 
-def _train(db: Database, job: Row) -> None:
+def _train(db: Database, job: Row, others: together.Others) -> None:
     _obey(db, job["id"])
     with db.transaction():
         if job["status"] != "running":
             queue.update(db, job["id"], status="running")
             queue.event(db, job["id"], "Fine-tuning job started")
     if not (registry.folder(job["result_name"]) / registry.META).exists():  # else it was published, and then killed
+        others.call()
         methods.train(db, job, lambda at: _report(db, job["id"], at), _keeper(db, job))
     _succeed(db, job)
 
@@ -78,11 +81,11 @@ def _report(db: Database, job_id: str, at: Any) -> None:
 
 
 def _obey(db: Database, job_id: str) -> None:
-    """Stop where that is wanted: a pause as Ctrl-C does, which saves a checkpoint."""
+    """Stop where that is wanted: a pause as Ctrl-C does, which saves a checkpoint and stops all processes at the same step."""
     wanted = queue.get(db, job_id)["wanted"]
-    if wanted == "cancel":
+    if wanted == "cancel" and not together.started():
         raise Cancelled
-    if wanted == "pause":
+    if wanted:
         signal.raise_signal(signal.SIGINT)
 
 
@@ -130,11 +133,20 @@ def _succeed(db: Database, job: Row) -> None:
 
 
 def _stopped(db: Database, job_id: str) -> None:
-    """A pause that was asked for; any other interruption leaves the job as it is, to be gone on with."""
-    if queue.get(db, job_id)["wanted"] == "pause":
+    """A pause or cancel that was asked for; any other interruption leaves the job as it is, to be gone on with."""
+    wanted = queue.get(db, job_id)["wanted"]
+    if wanted == "cancel":
+        _cancelled(db, job_id)
+    elif wanted == "pause":
         with db.transaction():
             queue.update(db, job_id, status="paused", wanted="")
             queue.event(db, job_id, "The job was paused")
+
+
+def _cancelled(db: Database, job_id: str) -> None:
+    with db.transaction():
+        queue.end_now(db, job_id)
+    _forget_run(queue.get(db, job_id), db)
 
 
 def _forget_run(job: Row, db: Database) -> None:
@@ -149,7 +161,7 @@ def main(job_id: str) -> None:
     """Work on the job `job_id` of this CHAINTUNE_HOME."""
     db = Database()
     try:
-        work(db, job_id)
+        together.follow(db, job_id) if together.led() else work(db, job_id)
     except UsageError as error:
         sys.exit(str(error))
 

@@ -1,4 +1,4 @@
-"""The server under load, beside `transformers serve --continuous-batching`: `python tests/bench/serve.py [throughput cancel streams]`.
+"""The server under load, beside `transformers serve --continuous-batching`: `python tests/bench/serve.py [throughput cancel streams loading]`.
 
 throughput  32 clients at once, each with one request of the generation benchmark (models.py: prompts that begin with the same 150 tokens, 16 to 128 new
             tokens, greedy, fp32): tokens a second by wall and by CPU time, in rounds A B A B, and the most memory above the loaded model in the first of them; the
@@ -7,10 +7,11 @@ cancel      100 requests of each kind that their client leaves; then the next re
             how long after the last cancel the server had no answer under way
 streams     64 streams at once, five times the same on one server, and 200 once: failures, and how much its memory has grown since the second
             time (what stays is made in the first)
+loading     the longest that another request waits for its answer while the first model is loaded (in rounds)
 
 Every server runs in a process pinned to its cores. The peer's python is --peer; by default this one, which has what
 `pip install 'transformers[serving]'` brings. Bars: throughput 1.5 at least, memory 1.25 at least
-(ours is 0.8 of theirs), cancel 1.2 at most, growth 0.1 at most.
+(ours is 0.8 of theirs), cancel 1.2 at most, growth 0.1 at most, loading 50 ms at most.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import json
 import os
 import statistics
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -207,12 +209,44 @@ def _streamed(server: served.Server, request: dict[str, Any]) -> str:
         return f"{type(error).__name__}: {error}"
 
 
+def loading(given: argparse.Namespace) -> None:
+    """Say how long requests wait while the first model is loaded, in rounds, each on a server of its own."""
+    for number in range(given.rounds):
+        with served.ours(
+            given.folder, given.threads, given.cores, given.cache / "serve-log.txt", loaded=False
+        ) as server:
+            server.http.get("/health").raise_for_status()
+            with ThreadPoolExecutor(1) as pool:
+                began = time.perf_counter()
+                loads = pool.submit(server.load)
+                waits = []
+                while not loads.done():
+                    waits.append(1000 * served.seconds(lambda: server.http.get("/health")))
+                    time.sleep(0.005)
+                loads.result()
+            row = {
+                "bench": "serve loading",
+                "round": number + 1,
+                "load_s": time.perf_counter() - began,
+                "requests": len(waits),
+            }
+            _say(
+                given,
+                {
+                    **row,
+                    "median_ms": statistics.median(waits),
+                    "p99_ms": sorted(waits)[int(0.99 * len(waits))],
+                    "longest_ms": max(waits),
+                },
+            )
+
+
 def _say(given: argparse.Namespace, row: dict[str, Any]) -> None:
     row = {key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()}
     print(json.dumps(row) if given.json else "  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
 
 
-MODES = {"throughput": throughput, "cancel": cancel, "streams": streams}
+MODES = {"throughput": throughput, "cancel": cancel, "streams": streams, "loading": loading}
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +33,11 @@ class Server:
         """Return the body of a request for exactly `max_tokens` greedy tokens."""
         asked = {"messages": request["messages"], "max_tokens": request["max_tokens"], "temperature": 0}
         return {"model": self.model, **asked, **more}
+
+    def load(self) -> None:
+        """Have the model loaded and nothing generated, as only ours can."""
+        asked = {"model": self.model, "prompt": "x", "echo": True, "max_tokens": 0}
+        self.http.post("/v1/completions", json=asked).raise_for_status()
 
     def answer(self, request: dict[str, Any]) -> tuple[str, int]:
         """Return a request's text and the number of its tokens."""
@@ -78,6 +83,13 @@ class Server:
         Path(f"/proc/{self.pid}/clear_refs").write_text("5", encoding="ascii")
 
 
+def seconds(work: Callable[[], object]) -> float:
+    """Return how long `work` takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
 def pieces(reply: httpx.Response) -> Iterator[str]:
     """Yield the texts of a streamed answer as they come."""
     for line in reply.iter_lines():
@@ -90,14 +102,14 @@ def pieces(reply: httpx.Response) -> Iterator[str]:
 
 
 @contextmanager
-def ours(folder: Path, threads: int, cores: list[int], log: Path, *flags: str) -> Iterator[Server]:
-    """Give `chaintune serve` with the model of `folder` loaded and nothing generated."""
+def ours(folder: Path, threads: int, cores: list[int], log: Path, *flags: str, loaded: bool = True) -> Iterator[Server]:
+    """Give `chaintune serve` with the model of `folder` loaded, unless it is not to be, and nothing generated."""
     with _started(
         "ours", [sys.executable, "-m", "apps.cli", "serve", "--model", f"hf:{folder}", *flags], threads, cores, log
     ) as (pid, url):
         server = Server("ours", pid, url, f"hf:{folder}")
-        loads = {"model": server.model, "prompt": "x", "echo": True, "max_tokens": 0}
-        server.http.post("/v1/completions", json=loads).raise_for_status()
+        if loaded:
+            server.load()
         yield server
 
 

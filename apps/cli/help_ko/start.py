@@ -55,5 +55,6 @@ TEXTS = {
     "Want a key on loopback, too.": "이 컴퓨터 안에서 온 요청에도 키를 요구합니다.",
     "Run the programs of python graders, each held in a process of its own.": "python 채점기의 프로그램을 실행합니다. 하나하나 제한된 별도 프로세스에서 돌립니다.",
     "Show this message and exit.": "이 도움말을 보여 주고 끝냅니다.",
+    "The command that starts a job in several processes, such as 'accelerate launch --multi_gpu --num_processes 2'.": "작업을 여러 프로세스로 시작하는 명령. 예: 'accelerate launch --multi_gpu --num_processes 2'",
     "The URL of another server of OpenAI's API, such as vLLM, that answers for the models it has; its key in CHAINTUNE_ENGINE_KEY.": "가진 모델의 답변을 맡을 다른 OpenAI API 서버(vLLM 등)의 URL. 키는 CHAINTUNE_ENGINE_KEY에 둡니다.",
 }

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag
 
-from apps.server.chat_request import Body, ChatRequest, StreamOptions, Text
+from apps.server.chat_request import MOST_MESSAGES, Body, ChatRequest, StreamOptions, Text
 from chains.errors import UsageError
 
 Call = Annotated[str, StringConstraints(min_length=1, max_length=256)]
@@ -140,8 +140,13 @@ class ResponseRequest(Body):
     def as_chat(self, before: list[dict[str, Any]]) -> ChatRequest:
         """Return what the model is asked, after the items `before`. Raises UsageError where the conversation makes no sense."""
         opening = [{"role": "system", "content": self.instructions}] if self.instructions else []
+        messages = [*opening, *_messages([*before, *self.items])]
+        if not 1 <= len(messages) <= MOST_MESSAGES:
+            raise UsageError(
+                f"the conversation has {len(messages)} messages; a model is asked with 1 to {MOST_MESSAGES}"
+            )
         given: dict[str, Any] = {
-            "model": self.model, "messages": [*opening, *_messages([*before, *self.items])], "temperature": self.temperature,
+            "model": self.model, "messages": messages, "temperature": self.temperature,
             "top_p": self.top_p, "max_completion_tokens": self.max_output_tokens, "tools": self._tools(), "tool_choice": self._choice(),
             "parallel_tool_calls": self.parallel_tool_calls, "response_format": self._format(),
             "logprobs": bool(self.include) or self.top_logprobs is not None or None, "top_logprobs": self.top_logprobs,

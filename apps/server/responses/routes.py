@@ -8,22 +8,21 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 
-from apps.server import promised, sse
-from apps.server.chat import prepared, usage
+from apps.server import promised, promised_made, sse
 from apps.server.errors import ApiError
 from apps.server.gate import while_here
-from apps.server.merge import merged
 from apps.server.ownership import check_model
 from apps.server.pages import page
 from apps.server.responses import store
+from apps.server.responses.answering import Ending, answered
 from apps.server.responses.request import ResponseRequest
-from apps.server.responses.writing import Event, Writer, opened
+from apps.server.responses.writing import Event, Piece, Writer, opened
 from apps.server.state import State, owner_of, state_of
 
 router = APIRouter()
 
 
-@router.post("/v1/responses", responses=promised.streamed(promised.Response))
+@router.post("/v1/responses", responses=promised.streamed(promised_made.Response))
 async def create_response(body: ResponseRequest, request: Request) -> Any:
     """Answer, whole or as a stream of events; the response is kept unless store is false."""
     check_model(request, body.model)
@@ -48,24 +47,19 @@ async def _last(events: AsyncGenerator[Event, None]) -> Any:
 
 
 async def _events(state: State, body: ResponseRequest, owner: str) -> AsyncGenerator[Event, None]:
-    from chains.models.reply import StreamReader
-
     with state.gate.enter(1):
         earlier = await asyncio.to_thread(store.before, state.db, owner, body.previous_response_id)
-        engine, call = await prepared(state, body.as_chat(earlier))
-        writer, reader = Writer(opened(body, body.store is not False)), StreamReader(call.reader)
-        for event in writer.begin():
-            yield event
-        async with aclosing(merged([engine.astream(call.requests[0])])) as pieces:
-            async for _, piece in pieces:
-                for delta in reader.add(piece) if isinstance(piece, str) else reader.finish():
-                    for event in writer.add(delta):
-                        yield event
-                if not isinstance(piece, str):
-                    completion = piece
-    facts = call.answer([completion]).facts(completion, call.reader.read(completion.text))["response_metadata"]
-    shown = (facts.get("logprobs") or {}).get("content") or []
-    *closing, ended = writer.end(facts["finish_reason"], usage(call, [completion]), shown)
+        pieces = answered(state, body.as_chat(earlier))
+        async with aclosing(pieces):
+            piece = await anext(pieces)  # empty; what cannot be answered is refused before anything is told
+            writer = Writer(opened(body, body.store is not False))
+            for event in writer.begin():
+                yield event
+            async for piece in pieces:
+                for event in writer.add(piece) if isinstance(piece, Piece) else ():
+                    yield event
+    assert isinstance(piece, Ending)
+    *closing, ended = writer.end(piece.finish_reason, piece.usage, piece.logprobs)
     for event in closing:
         yield event
     if writer.response["store"]:
@@ -73,7 +67,7 @@ async def _events(state: State, body: ResponseRequest, owner: str) -> AsyncGener
     yield ended
 
 
-@router.get("/v1/responses/{response_id}", responses=promised.answers(promised.Response))
+@router.get("/v1/responses/{response_id}", responses=promised.answers(promised_made.Response))
 async def retrieve_response(response_id: str, request: Request, stream: bool = False) -> Any:
     """Show a response that is kept."""
     if stream:
@@ -88,7 +82,7 @@ async def delete_response(response_id: str, request: Request) -> Any:
     return {"id": response_id, "object": "response.deleted", "deleted": True}
 
 
-@router.post("/v1/responses/{response_id}/cancel", responses=promised.answers(promised.Response))
+@router.post("/v1/responses/{response_id}/cancel", responses=promised.answers(promised_made.Response))
 async def cancel_response(response_id: str, request: Request) -> Any:
     """Refuse: only background responses are cancelled, and there are none. A client that goes away ends its response."""
     store.find(state_of(request).db, owner_of(request), response_id)

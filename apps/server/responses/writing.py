@@ -3,15 +3,22 @@
 import json
 import secrets
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from apps.server.responses.request import ResponseRequest
 
-if TYPE_CHECKING:
-    from langchain_core.messages import AIMessageChunk
-
 Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some more of an answer: of its text, a whole thought, or whole calls (id, name, args)."""
+
+    text: str = ""
+    reasoning: str = ""
+    calls: Sequence[Mapping[str, Any]] = ()
 
 
 def opened(body: ResponseRequest, store: bool) -> dict[str, Any]:
@@ -46,16 +53,16 @@ class Writer:
         yield self._event("response.created", response=self._now())
         yield self._event("response.in_progress", response=self._now())
 
-    def add(self, piece: "AIMessageChunk") -> Iterator[Event]:
+    def add(self, piece: Piece) -> Iterator[Event]:
         """Take a piece of the answer in."""
-        for call in piece.tool_call_chunks:
+        for call in piece.calls:
             yield from self._call(call)
-        if thought := piece.additional_kwargs.get("reasoning_content"):
-            yield from self._reasoning(thought)
+        if piece.reasoning:
+            yield from self._reasoning(piece.reasoning)
         if piece.text:
             yield from self._text(piece.text)
 
-    def end(self, finish_reason: str, usage: dict[str, int], logprobs: list[Any]) -> Iterator[Event]:
+    def end(self, finish_reason: str, usage: Mapping[str, int], logprobs: list[Any]) -> Iterator[Event]:
         """Tell that the answer has ended; the log-probabilities of all its tokens stand in its last message."""
         if not any(item["type"] in ("message", "function_call") for item in self._output):
             yield from self._message()
@@ -99,7 +106,7 @@ class Writer:
         item["status"], self._open = status, None
         yield self._item("done", item)
 
-    def _call(self, call: Any) -> Iterator[Event]:
+    def _call(self, call: Mapping[str, Any]) -> Iterator[Event]:
         yield from self._close()
         item = {"id": f"fc_{secrets.token_hex(16)}", "type": "function_call", "status": "in_progress", "arguments": "",
                 "call_id": call["id"], "name": call["name"] or ""}  # fmt: skip
@@ -141,7 +148,7 @@ def _copy(value: dict[str, Any]) -> dict[str, Any]:
     return copied
 
 
-def _usage(usage: dict[str, int]) -> dict[str, Any]:
+def _usage(usage: Mapping[str, int]) -> dict[str, Any]:
     return {
         "input_tokens": usage["prompt_tokens"], "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
         "output_tokens": usage["completion_tokens"], "output_tokens_details": {"reasoning_tokens": 0},

@@ -1,8 +1,10 @@
 """docs/server.md is a promise: its Python runs, its commands are there, and LangChain's own classes work against the server."""
 
 import re
+import shutil
 from pathlib import Path
 
+import httpx
 import pytest
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from typer.main import get_command
@@ -48,7 +50,35 @@ def test_the_pages_commands_are_there(capsys):
         words = [word for word in line.split()[1:3] if not word.startswith("-")]
         main([*words, "--help"])
         shown = capsys.readouterr().out
-        assert all(flag in shown for flag in re.findall(r"--[a-z-]+", line)), line
+        own = re.sub(r'"[^"]*"', "", line)  # what is quoted is another command's
+        assert all(flag in shown for flag in re.findall(r"--[a-z-]+", own)), line
+
+
+def test_the_page_of_every_field_needs_nothing_from_elsewhere(url):
+    page = httpx.get(f"{url}/docs").text
+    linked = re.findall(r"""(?:href|src)=["']([^"']+)|url: '([^']+)""", page)
+    named = [one or other for one, other in linked]
+    assert len(named) == 4 and all(name.startswith("/") for name in named), named
+    for name in named:
+        assert httpx.get(url + name).status_code == 200
+    assert httpx.get(f"{url}/redoc").status_code == 404  # it would come from elsewhere
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="looking at the page needs chromium")
+def test_a_browser_without_a_network_shows_every_path(url):
+    playwright = pytest.importorskip("playwright.sync_api", reason="looking at the page needs playwright")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        page, asked = browser.new_page(), []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"{url}/docs")
+        page.get_by_text("/v1/chat/completions").first.wait_for(timeout=20000)
+        shown = page.inner_text("body").replace("\u200b", "")
+        browser.close()
+    assert all(path in shown for path in httpx.get(f"{url}/openapi.json").json()["paths"])
+    assert asked and all(each.startswith((url, "data:")) for each in asked)
 
 
 def test_langchains_chat_model_streams_binds_tools_and_answers_under_a_schema(url):

@@ -22,6 +22,7 @@ from chains.models import registry
 from tests import tiny
 from tests.apps.server import live
 from tests.apps.server.conftest import roomy
+from tests.apps.server.test_chat import TOOL
 from tests.apps.server.test_jobs import ended
 
 ASK = [{"role": "user", "content": "What colour is the sky?"}]
@@ -81,6 +82,86 @@ def test_the_engines_models_are_listed_and_answer(front, elsewhere):
     extra = client.chat.completions.create(**CHAT, extra_body={"ignore_eos": True})  # not OpenAI's field: passed on
     assert extra.choices[0].message.content == expected
     assert app.state.server.warm.names() == []  # nothing was loaded here
+
+
+def test_responses_are_written_from_the_engines_chat_and_kept_here(front, elsewhere):
+    url, app = front
+    more, expected = elsewhere[2:]
+    client = live.client(url)
+    asked = {"input": ASK[0]["content"], "temperature": 0, "max_output_tokens": 12}
+    for name in ("starter", more):
+        made = client.responses.create(model=name, **asked)
+        assert (made.output_text, made.status, made.usage.output_tokens) == (expected, "incomplete", 12)
+        assert client.responses.retrieve(made.id).output_text == expected
+    events = list(client.responses.create(model="starter", stream=True, previous_response_id=made.id, **asked))
+    assert events[0].type == "response.created" and len(events) > 8
+    told = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    turns = [ASK[0], {"role": "assistant", "content": expected}, ASK[0]]
+    chat = client.chat.completions.create(**{**CHAT, "messages": turns})
+    assert told == events[-1].response.output_text == chat.choices[0].message.content
+    assert events[-1].response.usage.input_tokens == chat.usage.prompt_tokens
+    shown = client.responses.create(model="starter", include=["message.output_text.logprobs"], **asked)
+    assert len(shown.output[0].content[0].logprobs) == 12
+    tool = {"type": "function", **TOOL["function"], "strict": True}
+    called = client.responses.create(
+        model="starter", input="Paint.", tools=[tool], tool_choice="required", max_output_tokens=200, temperature=0
+    )
+    chat = client.chat.completions.create(
+        model="starter", messages=[{"role": "user", "content": "Paint."}], tools=[{"type": "function", "function": {**TOOL["function"], "strict": True}}],
+        tool_choice="required", max_tokens=200, temperature=0,
+    )  # fmt: skip
+    calls = [(call.function.name, call.function.arguments) for call in chat.choices[0].message.tool_calls]
+    assert [(item.name, item.arguments) for item in called.output if item.type == "function_call"] == calls
+    assert app.state.server.warm.names() == []
+    with pytest.raises(openai.BadRequestError):
+        client.responses.create(model="starter", input="word " * 3000, stream=True)
+
+
+def test_embeddings_of_the_engines_models_are_the_engines(front):
+    client = live.client(front[0])
+    own = client.embeddings.create(model="all-MiniLM-L6-v2", input=["a red bicycle"])  # of this server
+    assert len(own.data[0].embedding) == 384
+    with pytest.raises(openai.NotFoundError, match="makes no embeddings here"):
+        client.embeddings.create(model="starter", input="x")  # of the engine, in its own words
+    vectors = b'{"object": "list", "model": "starter", "data": [{"object": "embedding", "index": 0, "embedding": [0.6, 0.8]}], "usage": {"prompt_tokens": 1, "total_tokens": 1}}'
+    with canned(200, vectors) as engine, live.serving(engine=engine) as (url, _):
+        made = live.client(url).embeddings.create(model="starter", input="x", encoding_format="float")
+    assert made.data[0].embedding == [0.6, 0.8]
+
+
+SPLIT = b"".join(
+    b"data: " + json.dumps({"id": "x", "object": "chat.completion.chunk", "choices": [{"index": 0, **choice}]}).encode() + b"\n\n"
+    for choice in (
+        {"delta": {"role": "assistant", "content": ""}},
+        {"delta": {"reasoning_content": "let me "}},
+        {"delta": {"reasoning_content": "see"}},
+        {"delta": {"content": "Good."}},
+        {"delta": {"tool_calls": [{"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a"'}}]}},
+        {"delta": {"tool_calls": [{"index": 0, "function": {"arguments": ": 1}"}}]}},
+        {"delta": {"tool_calls": [{"index": 1, "id": "c2", "type": "function", "function": {"name": "g", "arguments": "{}"}}]}},
+    )
+)  # fmt: skip
+ENDED = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}\n\n'
+ENDED += b'data: {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}}\n\ndata: [DONE]\n\n'
+
+
+def test_thoughts_and_calls_that_come_in_parts_are_whole_items(server_home):
+    with canned(200, SPLIT + ENDED, "text/event-stream") as engine, live.serving(engine=engine) as (url, _):
+        made = live.client(url).responses.create(model="starter", input="x")
+        thought, message, one, other = made.output
+        assert thought.content[0].text == "let me see" and message.content[0].text == "Good."
+        assert [(each.call_id, each.name, each.arguments) for each in (one, other)] == [
+            ("c1", "f", '{"a": 1}'),
+            ("c2", "g", "{}"),
+        ]
+        assert (made.usage.input_tokens, made.usage.output_tokens) == (3, 4)
+    for broken in (SPLIT, SPLIT + b'data: {"error": {"message": "out of memory"}}\n\n'):
+        with canned(200, broken, "text/event-stream") as engine, live.serving(engine=engine) as (url, _):
+            with pytest.raises(openai.InternalServerError) as caught:
+                live.client(url).responses.create(model="starter", input="x")
+            assert caught.value.status_code == 502
+            events = httpx.post(f"{url}/v1/responses", json={"model": "starter", "input": "x", "stream": True}).text
+            assert "Good." in events and '"error"' in events and "response.completed" not in events
 
 
 def test_the_command_takes_the_engine_and_its_key(server_home, elsewhere):

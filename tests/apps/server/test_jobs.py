@@ -97,6 +97,9 @@ def test_from_a_file_to_a_model_that_chats_and_is_deleted(running, data, tmp_pat
     assert [each["step"] for each in metrics] == [1, 2, 3, 4, 5, 6] and metrics[2]["full_valid_loss"] > 0
     lines = list(csv.reader(io.StringIO(base64.b64decode(client.files.content(done.result_files[0]).read()).decode())))
     assert lines[0][:2] == ["step", "train_loss"] and len(lines) == 7
+    raw = client.files.content(done.result_files[0], extra_query={"raw": True}).text
+    assert list(csv.reader(io.StringIO(raw))) == lines
+    assert client.files.content(train, extra_query={"raw": True}).read() == data  # what is no result is as it came
     assert float(lines[1][1]) == pytest.approx(metrics[0]["train_loss"])
     (checkpoint,) = client.fine_tuning.jobs.checkpoints.list(job.id)
     assert checkpoint.step_number == 3 and checkpoint.fine_tuned_model_checkpoint.endswith(":ckpt-step-3")

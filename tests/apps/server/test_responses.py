@@ -137,6 +137,7 @@ REFUSED = [
     ({"previous_response_id": "resp_none"}, "not found"), ({"input": [{"type": "function_call_output", "call_id": "c", "output": "x"}]}, "'c'"),
     ({"input": "a " * 2000}, "context"), ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}, "input"),
     ({"tool_choice": "required"}, "tool"), ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "schema"), ({"extra_body": {"odd": 1}}, "odd"),
+    ({"input": [{"type": "reasoning", "id": "r", "summary": []}]}, "0 messages"), ({"input": [{"role": "user", "content": "a"}] * 1024, "instructions": "b"}, "1025 messages"),
 ]  # fmt: skip
 
 

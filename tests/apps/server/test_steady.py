@@ -234,6 +234,34 @@ def test_serve_starts_without_a_model_and_ends_with_its_last_answer(command):
     assert child.wait(20) == 0
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_that_outlasts_the_drain_is_told_to(server_home, stream):
+    port = live.free_port()
+    code = f"from apps.server import run, settings; run.run(settings.Settings(port={port}), 0.5, lambda: print('up', flush=True))"
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout.readline() == "up\n"
+        client = live.client(f"http://127.0.0.1:{port}")
+        client.chat.completions.create(model="starter", messages=ASK, max_tokens=1)
+        asked = {**LONG, "n": 16, "max_tokens": 990}  # takes seconds
+        with ThreadPoolExecutor(1) as pool:
+            if stream:
+                pieces = iter(client.chat.completions.create(**asked, stream=True))
+                next(pieces)
+                told = pool.submit(list, pieces)
+            else:
+                told = pool.submit(client.chat.completions.create, **asked)
+                until(lambda: "under_way 16" in httpx.get(f"http://127.0.0.1:{port}/metrics").text)
+            child.send_signal(signal.SIGTERM)
+            error = told.exception(20)
+        assert error.body["code"] == "server_stopping"
+        assert stream or error.response.headers["retry-after"] == "1"
+        child.wait(20)
+    finally:
+        child.kill()
+        child.wait()
+
+
 def test_a_port_in_use_is_told_with_a_free_one(url, capsys):
     from apps.cli import main
 
