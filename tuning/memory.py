@@ -4,10 +4,11 @@ A step's activations are some hundred MB in pieces that glibc gives back the mom
 page faults, for 5 % less memory. Elsewhere than on Linux's glibc nothing is changed.
 """
 
-import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from chains.models import allocator
 
 TRIM, MMAP = -1, -3
 """mallopt's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (malloc.h)."""
@@ -18,7 +19,7 @@ LARGE, USUAL = 2**30, {MMAP: 2**25, TRIM: 2**26}
 @contextmanager
 def kept() -> Iterator[None]:
     """Keep freed memory while the block runs, and give it back after."""
-    libc = _glibc()
+    libc = allocator.glibc()
     for setting in USUAL:
         _set(libc, setting, LARGE)
     try:
@@ -26,16 +27,7 @@ def kept() -> Iterator[None]:
     finally:
         for setting, usual in USUAL.items():
             _set(libc, setting, usual)
-        if libc:
-            libc.malloc_trim(0)
-
-
-def _glibc() -> Any:
-    try:
-        libc = ctypes.CDLL(None)
-        return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None
-    except (OSError, TypeError):
-        return None
+        allocator.trim()
 
 
 def _set(libc: Any, setting: int, size: int) -> None:

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 
 from chains.errors import BusyError, ContextError, UsageError
-from chains.models import linear, packed
+from chains.models import allocator, linear, packed
 from chains.models.constraint import Compiler, Constraint
 from chains.models.detokenize import TextStream
 from chains.models.memory import room_for
@@ -265,6 +265,7 @@ class Engine:
         try:
             while self._more():
                 self._scheduler.step()
+            allocator.trim()
         except BaseException as error:  # whoever waits must hear of it: the engine never hangs
             with self._state:
                 self._thread = None

@@ -5,8 +5,8 @@ throughput  32 clients at once, each with one request of the generation benchmar
             peer's KV cache has room for what ours ever holds. A ratio above 1 means that ours is better
 cancel      100 requests of each kind that their client leaves; then the next request's first token over an idle server's (median of rounds), and
             how long after the last cancel the server had no answer under way
-streams     64 streams at once, five times the same on one server, and 200 once: failures, and how much its memory has grown since the second
-            time (what stays is made in the first)
+streams     64 streams at once, five times the same on one server, and 200 once: failures, and how much its memory has grown since the first time,
+            each measured when the server has had three seconds' rest
 loading     the longest that another request waits for its answer while the first model is loaded (in rounds)
 
 Every server runs in a process pinned to its cores. The peer's python is --peer; by default this one, which has what
@@ -36,6 +36,7 @@ from tests.bench import models, served
 from tests.bench.compare import agreement
 
 OURS, PEER = "ours", "transformers serve"
+REST_S = 3.0
 LEAST = 0.8  # of an answer's characters that must be the peer's, on average
 KINDS = {
     "stream, once it has begun": ("/v1/chat/completions", {"stream": True}),
@@ -188,6 +189,8 @@ def streams(given: argparse.Namespace) -> None:
             rows = [{**asked[place % len(asked)], "max_tokens": 20} for place in range(count)]
             with ThreadPoolExecutor(count) as pool:
                 failures = [failure for failure in pool.map(partial(_streamed, server), rows) if failure]
+            at_once = server.memory_mb("VmRSS")
+            time.sleep(REST_S)
             sizes.append(server.memory_mb("VmRSS"))
             row = {
                 "bench": "serve streams",
@@ -195,7 +198,7 @@ def streams(given: argparse.Namespace) -> None:
                 "failed": len(failures),
                 "failure": next(iter(failures), ""),
             }
-            _say(given, {**row, "rss_mb": sizes[-1], "growth": sizes[-1] / sizes[min(1, len(sizes) - 1)] - 1})
+            _say(given, {**row, "rss_mb": sizes[-1], "growth": sizes[-1] / sizes[0] - 1, "at_once_mb": at_once})
 
 
 def _streamed(server: served.Server, request: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 
+from chains.models import allocator
 from tests.bench.child import memory_mb
 from tuning import memory
 
@@ -20,7 +21,7 @@ def step():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux") or memory._glibc() is None, reason="this is no glibc")
+@pytest.mark.skipif(not sys.platform.startswith("linux") or allocator.glibc() is None, reason="this is no glibc")
 def test_freed_memory_is_kept_while_the_block_runs_and_given_back_after():
     with memory.kept():
         for _ in range(4):
@@ -31,6 +32,6 @@ def test_freed_memory_is_kept_while_the_block_runs_and_given_back_after():
 
 
 def test_elsewhere_nothing_is_changed(monkeypatch):
-    monkeypatch.setattr(memory, "_glibc", lambda: None)
+    monkeypatch.setattr(allocator, "glibc", lambda: None)
     with memory.kept():
         pass

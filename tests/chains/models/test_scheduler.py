@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import resource
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from chains.errors import BusyError, MachineError, ModelError, UsageError
+from chains.models import allocator
 from chains.models import engine as engine_module
 from chains.models.engine import Completion, Engine, Request, Sampling
 from tests import tiny
@@ -452,3 +454,25 @@ time.sleep(0.5)
     root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "freed\n"), done.stderr
+
+
+@pytest.mark.skipif(allocator.glibc() is None, reason="this is no glibc")
+def test_an_engine_at_rest_gives_the_system_back_what_is_free(weights, monkeypatch):
+    """A process that holds one small piece behind many freed ones keeps all their memory until the allocator is told."""
+    monkeypatch.setattr(engine_module, "LINGER_S", 0.05)
+    engine = Engine(weights, tiny.words())
+    engine.generate([Request(ids(1, 10), greedy(2))])
+    pieces = [bytearray(60_000) for _ in range(2_000)]
+    last = bytearray(60_000)
+    del pieces
+    before = resident_mb()
+    engine.generate([Request(ids(2, 10), greedy(2))])
+    until = time.monotonic() + DEADLINE_S
+    while resident_mb() > before - 60:
+        assert time.monotonic() < until, (before, resident_mb())
+        time.sleep(0.02)
+    assert len(last)
+
+
+def resident_mb():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
