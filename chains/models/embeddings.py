@@ -128,9 +128,10 @@ def _encoded(loaded: "_Loaded", encode: Any, texts: list[str]) -> Any:
         return encode(texts, **own)
     from chains.models.encoder import batches, fast
 
+    tokens = loaded.model.tokenizer(texts, truncation=True, max_length=loaded.model.max_seq_length)["input_ids"]
     found: dict[int, Any] = {}
     with fast(loaded.encoder):
-        for places in batches(texts):
+        for places in batches([len(each) for each in tokens]):
             found.update(zip(places, encode([texts[at] for at in places], batch_size=len(places), **own), strict=True))
     return np.stack([found[at] for at in range(len(texts))])
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
@@ -21,8 +22,8 @@ from chains.models import linear
 from chains.models.attending import attending
 
 NAME = "chaintune_encoder"
-BATCH = 16_384
-"""Characters of a batch, its longest text's for each: some 4000 tokens, whose numbers stay in a CPU's cache."""
+BATCH = 2048
+"""Tokens of a batch, its longest text's for each, whose numbers stay in a CPU's cache."""
 _TOGETHER = 1024
 """Tokens whose scores are computed at a time, for the same reason."""
 _PLAIN = frozenset({"dropout", "is_causal", "position_ids", "use_cache"})
@@ -48,11 +49,11 @@ def fast(encoder: Any) -> Iterator[None]:
             yield
 
 
-def batches(texts: Sequence[str]) -> Iterator[list[int]]:
-    """Yield the places of texts of like length, the longest first, as many as make one batch."""
-    waiting = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
+def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the places of texts of like length in tokens, the longest first, as many as make one batch."""
+    waiting = sorted(range(len(lengths)), key=lambda place: -lengths[place])
     while waiting:
-        count = max(1, BATCH // max(1, len(texts[waiting[0]])))
+        count = max(1, BATCH // max(1, lengths[waiting[0]]))
         yield waiting[:count]
         waiting = waiting[count:]
 
@@ -78,25 +79,26 @@ def _attention(
         q, k, v = (part[few].flatten(0, 1) for part in (query, key, value))  # (C H, T, D)
         bias = query.new_zeros(()) if hidden is None else hidden[few].expand(-1, heads, -1, -1).flatten(0, 1)
         found = _attend(q, k, v, bias, scaling or width**-0.5)
-        if found is None:  # a score that exp2 has no number for
-            return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **rest)
         out[few] = found.unflatten(0, (-1, heads)).transpose(1, 2)
     return out, None
 
 
 def _attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor, scaling: float
-) -> torch.Tensor | None:
-    """Return softmax(scaling q k^T + bias) v, or None where a row's sum of exponentials overflows or is nothing.
+) -> torch.Tensor:
+    """Return softmax(scaling q k^T + bias) v.
 
-    No maximum is taken off the scores: bfloat16 has float32's exponents, so that exp keeps its precision for scores of -87 to 88.
+    No maximum is taken off the scores: bfloat16 has float32's exponents, so that exp keeps its precision for scores of -87 to 88. The keys'
+    mean is, which changes a query's scores all alike and has them lie around 0; where one is still too high, torch's attention computes.
     """
-    scores = torch.baddbmm(bias, query, key.mT, alpha=scaling * math.log2(math.e))  # (C H, T, T)
+    near = key - key.mean(dim=-2, keepdim=True)
+    scores = torch.baddbmm(bias, query, near.mT, alpha=scaling * math.log2(math.e))  # (C H, T, T)
     ones = value.new_ones(*value.shape[:-1], 1)
     found = torch.bmm(scores.exp2_(), torch.cat([value, ones], dim=-1))  # (C H, T, D + 1)
     total = found[..., -1:]
-    if not bool(((total > 1e-30) & (total < 1e30)).all()):
-        return None
+    if not bool(found.isfinite().all()) or total.min() < 1e-36:
+        mask = None if bias.ndim == 0 else bias
+        return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
     return found[..., :-1] / total
 
 
