@@ -33,9 +33,9 @@ Progress = Callable[[int, int, str], None]
 TEXTS = "text:"
 """The root of texts that have no file; no path begins so."""
 
-_GROUP = 60_000  # characters of documents that are written together, for each worker: what a killed sync may have to read again
+_GROUP = 120_000  # characters of documents that are written together, for each worker: what a killed sync may have to read again
 _PICTURE = 3000  # characters that a picture counts for in a group
-_TOGETHER = 128  # passages, for each worker, that are embedded and written at a time
+_TOGETHER = 256  # passages, for each worker, that are embedded and written at a time
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,22 @@
 """`chaintune index`: documents into a library; only what changed is read again."""
 
 from contextlib import closing
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from apps import bots
 from apps.cli import flags, show
+from apps.text import language, text
 from chains.errors import UsageError
 
-_COUNTS = ("added", "updated", "deleted", "unchanged")
+_COUNTS = {
+    "added": "index_added",
+    "updated": "index_updated",
+    "deleted": "index_deleted",
+    "unchanged": "index_unchanged",
+}
 
 
 def index(
@@ -89,12 +96,13 @@ def _synced(
 
 
 def _say(found: dict[str, Any]) -> None:
+    say = partial(text, language=language())
     for path, reason in found.get("failed", ()):
-        show.note(f"not read: {path}: {reason}")
+        show.note(say("index_not_read", path=path, reason=reason))
     if found.get("skipped"):
-        show.note(f"pictures passed over: {found['skipped']}; --images names a CLIP model that finds them")
-    words = [f"{found[name]} {name}" for name in _COUNTS if name in found]
-    words += [f"{len(found['failed'])} failed"] if "failed" in found else []
-    words += [f"{found['mended']} vectors mended"] if "mended" in found else []
-    words = words or [f"{found['stats']['passages']} passages made again"]
+        show.note(say("index_skipped", count=found["skipped"]))
+    words = [say(key, count=found[name]) for name, key in _COUNTS.items() if name in found]
+    words += [say("index_failed", count=len(found["failed"]))] if "failed" in found else []
+    words += [say("index_mended", count=found["mended"])] if "mended" in found else []
+    words = words or [say("index_again", count=found["stats"]["passages"])]
     show.say(f"{found['library']}: {', '.join(words)}")

@@ -6,7 +6,7 @@ LocalEmbeddings().embed_query("a red bicycle")      # 384 numbers; their squares
 import threading
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_core.embeddings import Embeddings
 
@@ -49,7 +49,7 @@ class LocalEmbeddings(Embeddings):
     @property
     def max_tokens(self) -> int:
         """How many tokens of a text the model reads; what stands after them has no part in its vector."""
-        model, _ = self._model
+        model = self._model.model
         return int(model.max_seq_length or 512) - int(model.tokenizer.num_special_tokens_to_add())
 
     def token_starts(self, text: str) -> list[int] | None:
@@ -67,7 +67,7 @@ class LocalEmbeddings(Embeddings):
 
     def count_tokens(self, texts: list[str]) -> int:
         """Return how many tokens the model reads of `texts` together, those cut off at its limit not counted."""
-        model, alone = self._model
+        model, alone, _ = self._model
         with alone:
             return sum(
                 map(len, model.tokenizer(list(texts), truncation=True, max_length=model.max_seq_length)["input_ids"])
@@ -76,15 +76,15 @@ class LocalEmbeddings(Embeddings):
     def _encode(self, how: str, texts: list[str]) -> list[list[float]]:
         if not texts:
             return []
-        model, alone = self._model
-        with alone:
-            vectors = getattr(model, how)(list(texts), normalize_embeddings=True, show_progress_bar=False)
+        loaded = self._model
+        with loaded.alone:
+            vectors = _encoded(loaded, getattr(loaded.model, how), list(texts))
         return _unit(vectors)
 
     @cached_property
     def _tokenizer(self) -> Any:
         """The model's tokenizer for texts of any length, which does not wait for the one that the model encodes with."""
-        model, _ = self._model
+        model = self._model.model
         if not getattr(model.tokenizer, "is_fast", False):
             return None
         from tokenizers import Tokenizer
@@ -98,7 +98,7 @@ class LocalEmbeddings(Embeddings):
         return {"_source": self._source, "_dtype": self._dtype}  # what another process needs; it loads the model itself
 
     @cached_property
-    def _model(self) -> tuple[Any, threading.Lock]:
+    def _model(self) -> "_Loaded":
         with _loading:
             return _load(self._source or _packaged(), self._dtype)
 
@@ -119,6 +119,23 @@ def _packaged() -> str:
     return str(get_model_path())
 
 
+def _encoded(loaded: "_Loaded", encode: Any, texts: list[str]) -> Any:
+    """Return the model's vectors (len(texts), width), computed the fastest way there is on this machine."""
+    import numpy as np
+
+    own = {"normalize_embeddings": True, "show_progress_bar": False}
+    if loaded.encoder is None:
+        return encode(texts, **own)
+    from chains.models.encoder import batches, fast
+
+    tokens = loaded.model.tokenizer(texts, truncation=True, max_length=loaded.model.max_seq_length)["input_ids"]
+    found: dict[int, Any] = {}
+    with fast(loaded.encoder):
+        for places in batches([len(each) for each in tokens]):
+            found.update(zip(places, encode([texts[at] for at in places], batch_size=len(places), **own), strict=True))
+    return np.stack([found[at] for at in range(len(texts))])
+
+
 def _unit(vectors: Any) -> list[list[float]]:
     """Return the vectors in float32 and of length 1, which those computed in half precision are only nearly."""
     import numpy as np
@@ -128,19 +145,28 @@ def _unit(vectors: Any) -> list[list[float]]:
     return unit
 
 
+class _Loaded(NamedTuple):
+    """A model, the lock to hold while it encodes (its tokenizer serves one thread at a time), and the part of it that encoder.py makes fast."""
+
+    model: Any
+    alone: threading.Lock
+    encoder: Any | None
+
+
 @lru_cache(maxsize=2)
-def _load(source: str, dtype: str) -> tuple[Any, threading.Lock]:
-    """Return the model and the lock to hold while it encodes: its tokenizer serves one thread at a time."""
+def _load(source: str, dtype: str) -> _Loaded:
+    """Return the model, made fast where this machine can."""
     from sentence_transformers import SentenceTransformer
 
-    from chains.models import device
+    from chains.models import device, encoder
 
     with quiet(bars=not Path(source).is_dir()):
         try:
             weights = {"use_safetensors": True, "dtype": dtype}
             model = SentenceTransformer(source, trust_remote_code=False, model_kwargs=weights)
             saved = next(model.parameters()).dtype
-            return model.to(device.dtype(dtype, saved, str(model.device))), threading.Lock()
+            model = model.to(device.dtype(dtype, saved, str(model.device)))
+            return _Loaded(model, threading.Lock(), encoder.hastened(model))
         except (OSError, ValueError) as error:
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UsageError(f"cannot load {source!r} as an embedding model: {why}") from error

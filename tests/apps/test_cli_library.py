@@ -62,6 +62,15 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_goes_in(docs, tmp_path
     assert err.startswith(f"not read: {docs / 'broken.pdf'}: ") and err.count("\n") == 1
 
 
+def test_a_korean_user_reads_what_came_in_in_korean(tmp_path, docs, capsys, monkeypatch):
+    monkeypatch.setenv("CHAINTUNE_LANG", "ko")
+    (docs / "broken.pdf").write_bytes(b"no pdf")
+    assert main(["index", str(docs), "--library", str(tmp_path / "kb")]) == 1
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path / 'kb'}: 추가 1, 바뀜 0, 삭제 0, 그대로 0, 실패 1\n"
+    assert err.startswith("읽지 못함: ") and "broken.pdf" in err
+
+
 def test_search_finds_the_passage_that_has_the_words(call, docs):
     call("index", str(docs))
     code, found = call("search", "쉬는 시간", "--k", "1", "--mode", "keyword")

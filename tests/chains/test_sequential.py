@@ -227,6 +227,24 @@ def test_a_stream_shows_the_last_step(outline, draft):
     }
 
 
+def test_a_streams_events_tell_of_every_step(outline, draft):
+    chain = SequentialChain(
+        chains=[outline, draft], input_variables=["topic", "tone"], output_variables=["outline", "draft"]
+    )
+
+    async def told():
+        asked = {"topic": "tea", "tone": "dry"}
+        return [event async for event in chain.astream_events(asked, version="v2")]
+
+    events = asyncio.run(told())
+    named = [(event["event"], event["name"]) for event in events]
+    assert named[0] == ("on_chain_start", "SequentialChain") and named[-1] == ("on_chain_end", "SequentialChain")
+    steps = [event for event in events if event["event"] == "on_chain_end" and event["name"] != "SequentialChain"]
+    assert [step["data"]["output"] for step in steps[:1]] == [{"topic": "tea", "outline": "<O tea> "}]
+    assert [step["data"]["output"]["draft"] for step in steps[1:]] == ["<D <O tea>  dry> "]
+    assert named.count(("on_chat_model_start", "RuleModel")) == 2
+
+
 def test_async_forms_return_what_the_others_do(outline):
     async def slow(outline):
         await asyncio.sleep(0)

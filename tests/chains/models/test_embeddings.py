@@ -83,7 +83,7 @@ def test_auto_is_half_precision_where_the_weights_are_and_the_machine_multiplies
         embeddings_module._load.cache_clear()
         found = LocalEmbeddings(str(tmp_path))
         asked[dtype] = found.embed_query("tea")
-        assert next(found._model[0].parameters()).dtype == dtype
+        assert next(found._model.model.parameters()).dtype == dtype
     assert cosine(*asked.values()) > 0.999
     embeddings_module._load.cache_clear()
 
