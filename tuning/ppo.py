@@ -75,7 +75,7 @@ class Training:
         advantages, returns = losses.gae(rewards, seen.values, mask, config.gae_lambda)
         advantages = losses.whiten(advantages, mask)
         if i == 0:
-            check_first_round(self.models, seen, rewards)
+            check_first_round(seen, rewards, self.models.engine.ends, config.dtype)
         places = prompting.minibatches(len(mask), config.minibatch_size, config.epochs, i, config.seed)
         rate = prompting.warmup(i, config.warmup_iterations)
         learned = []
@@ -98,7 +98,7 @@ class Training:
         asked = prompting.turn(len(self.prompts), config.batch_size, i, config.seed)
         seeds = prompting.streams(config.batch_size, i, config.seed)
         with self.clock("rollout"), self.models.answering() as engine:
-            return sample(engine, [self.prompts[place] for place in asked], config.max_tokens, seeds)
+            return sample(engine, [self.prompts[place] for place in asked], config.max_tokens, seeds, logps=i == 0)
 
     def judged(self, answers: Answers) -> tuple[Trajectory, actors.Seen | None]:
         """Return all that is known of a round's answers, and what the models say of them with gradients where the first minibatch is all of them.

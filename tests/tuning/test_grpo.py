@@ -9,7 +9,7 @@ import torch
 
 from chains.errors import ModelError, UsageError
 from tests import tiny
-from tuning import base, grpo, packing, sft
+from tuning import base, grpo, packing, rollout, sft
 
 QUESTIONS = ["yes?", "no?", "maybe?"]
 ANSWERS = ["good", "bad", "maybe", "thanks", "yes please"]
@@ -188,7 +188,8 @@ def test_a_group_is_learned_from_with_its_prompt_read_once(config, monkeypatch):
     monkeypatch.setattr(
         packing, "arguments", lambda pack, real=packing.arguments: read.append(pack.ids.numel()) or real(pack)
     )
-    training.logps(answers)
+    with training.compute.reading() as policy:
+        rollout.action_logps(policy, answers, training.compute.packed)
     prompts = {tuple(row[: int(mask.argmax())]) for row, mask in zip(answers.rows, answers.mask, strict=True)}
     assert len(prompts) == 3
     assert read == [sum(len(prompt) - 1 for prompt in prompts) + int(answers.lengths.sum())]

@@ -126,11 +126,11 @@ def rolled(config, max_tokens=6, some_end=False):
     )
     messages = [[{"role": "user", "content": question}] for question in QUESTIONS]
     prompts = [encode.render(start.tokenizer, one, prompt=True) for one in messages]
-    said = rollout.sample(models.engine, prompts, max_tokens, seeds=range(5))
+    said = rollout.sample(models.engine, prompts, max_tokens, range(5), logps=True)
     first = 0
     while some_end and len(set(said.ended.tolist())) == 1:
         first += 5
-        said = rollout.sample(models.engine, prompts, max_tokens, seeds=range(first, first + 5))
+        said = rollout.sample(models.engine, prompts, max_tokens, range(first, first + 5), logps=True)
     return models, messages, said
 
 
@@ -140,6 +140,10 @@ def judged(models, said):
 
 def rewards_of(seen):
     return losses.penalised_rewards(seen.scores, seen.logps, seen.reference, seen.answers.mask, beta=0.1)
+
+
+def checked(models, seen):
+    invariants.check_first_round(seen, rewards_of(seen), models.engine.ends)
 
 
 def test_an_answer_is_its_prompt_and_its_actions_the_end_among_them(config):
@@ -209,7 +213,7 @@ def test_a_part_of_a_trajectory_is_cut_to_its_longest_row(config):
 def test_a_first_round_that_is_wired_right_passes(config):
     models, _, said = rolled(config)
     seen = judged(models, said)
-    invariants.check_first_round(models, seen, rewards_of(seen))
+    checked(models, seen)
 
 
 def test_another_reference_is_seen(config):
@@ -218,16 +222,53 @@ def test_another_reference_is_seen(config):
         models.reference.transformer.h[0].mlp.c_fc.weight.add_(0.5)
     seen = judged(models, said)
     with pytest.raises(ModelError, match=r"the KL to the reference is not 0 .*the reference is another model"):
-        invariants.check_first_round(models, seen, rewards_of(seen))
+        checked(models, seen)
 
 
-def test_dropout_in_the_policy_is_seen(config):
+def test_the_engine_says_what_a_full_forward_does_and_a_part_keeps_it(config):
     models, _, said = rolled(config)
+    for row, ids in enumerate(said.rows):
+        full = models.policy(torch.tensor([ids])).logits[0].log_softmax(-1)
+        for t in said.mask[row].nonzero()[:, 0].tolist():
+            assert said.logps[row, t].item() == pytest.approx(full[t - 1, ids[t]].item(), abs=1e-5)
+    assert not said.logps[said.mask == 0].any()
+    part = said.at(torch.tensor([2]))
+    assert torch.equal(part.logps, said.logps[2:3, : len(said.rows[2])])
+
+
+@pytest.mark.parametrize("fault", ["dropout", "shifted positions", "an engine of other weights"])
+def test_a_policy_that_does_not_say_what_was_sampled_is_seen(config, fault):
+    models, _, said = rolled(config)
+    for model in (models.policy, models.reference):  # the same in both: the KL is 0
+        if fault == "dropout":
+            base.set_dropout(model, 0.5)
+            model.train()
+        elif fault == "shifted positions":
+            model.transformer.wpe.weight.data = model.transformer.wpe.weight.data.roll(1, 0)
+        else:
+            model.transformer.h[0].mlp.c_fc.weight.data.add_(0.05 * torch.randn(32, 128))
+    torch.manual_seed(0)
     seen = judged(models, said)
-    base.set_dropout(models.policy, 0.5)
-    models.policy.train()
-    with pytest.raises(ModelError, match=r"the ratio to the recorded policy is not 1 .*dropout is on"):
-        invariants.check_first_round(models, seen, rewards_of(seen))
+    with pytest.raises(ModelError, match=r"the ratio to the policy that sampled is not 1 .*dropout is on, position"):
+        checked(models, seen)
+
+
+@pytest.mark.parametrize("minibatch", [4, 8], ids=["two minibatches", "one, whose forward is the recorded one"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_round_whose_policy_has_dropout_stops_the_run(config, monkeypatch, minibatch, dtype):
+    real = actors.Actors.both
+
+    def both(self, answers):
+        model = self.compute("policy").model
+        base.set_dropout(model, 0.5)
+        self.policy.train()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return real(self, answers)
+
+    monkeypatch.setattr(actors.Actors, "both", both)
+    with pytest.raises(ModelError, match="the ratio to the policy that sampled is not 1"):
+        ppo.train(dataclasses.replace(config, minibatch_size=minibatch, dtype=dtype))
 
 
 @pytest.mark.parametrize("fault", ["one token short", "one place early"])
@@ -243,7 +284,7 @@ def test_a_mask_without_the_end_token_is_seen(config, fault):
     with pytest.raises(
         ModelError, match=r"last action is not the end-of-turn token.*the mask leaves the end token out"
     ):
-        invariants.check_first_round(models, seen, rewards_of(seen))
+        checked(models, seen)
 
 
 def test_an_answer_without_a_token_is_seen(config):
@@ -252,7 +293,7 @@ def test_an_answer_without_a_token_is_seen(config):
     mask[2] = 0
     seen = judged(models, dataclasses.replace(said, mask=mask))
     with pytest.raises(ModelError, match="an answer has no token"):
-        invariants.check_first_round(models, seen, rewards_of(seen))
+        checked(models, seen)
 
 
 @pytest.mark.parametrize("shift", [-1, 1], ids=["a place early", "a place late"])
@@ -260,7 +301,7 @@ def test_a_reward_off_its_place_is_seen(config, shift):
     models, _, said = rolled(config)
     seen = judged(models, said)
     with pytest.raises(ModelError, match="the score does not lie on each answer's last action alone"):
-        invariants.check_first_round(models, seen, rewards_of(seen).roll(shift, dims=1))
+        invariants.check_first_round(seen, rewards_of(seen).roll(shift, dims=1), models.engine.ends)
 
 
 # What is refused, and what changes the result
