@@ -23,6 +23,7 @@ from tuning import (
     base,
     evaluate,
     formats,
+    frozen,
     group_losses,
     invariants,
     loop,
@@ -76,7 +77,7 @@ def train(
         "grpo", config.iterations, step, state, run.folder, config.seed, report, tensorboard=config.tensorboard
     )
     words = training.engine.tokenizer
-    best = adapter.merged(training.policy)
+    best = frozen.whole(training.policy, config.policy, config.lora_rank, config.lora_alpha)
     facts = {"rewards": [getattr(each, "__qualname__", type(each).__qualname__) for each in rewards]} if rewards else {}
     return base.publish(run, name, best, words, history, seconds=training.clock.seconds, **facts)
 

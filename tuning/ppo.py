@@ -12,7 +12,7 @@ import torch
 
 from chains.errors import UsageError
 from chains.models import registry
-from tuning import actors, adapter, averaging, base, collapse, evaluate, formats, loop, losses, prompting
+from tuning import actors, averaging, base, collapse, evaluate, formats, frozen, loop, losses, prompting
 from tuning.actors import Actors
 from tuning.clock import Clock
 from tuning.configs import PPOConfig as Config
@@ -51,7 +51,8 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
         report,
         tensorboard=config.tensorboard,
     )
-    best = adapter.merged(made.policy if made.average is None else made.average)
+    last = made.policy if made.average is None else made.average
+    best = frozen.whole(last, config.policy, config.lora_rank, config.lora_alpha)
     return base.publish(run, name, best, start.tokenizer, history, seconds=training.clock.seconds)
 
 
@@ -73,7 +74,7 @@ class Training:
         mask = seen.answers.mask
         rewards = losses.penalised_rewards(seen.scores, seen.logps, seen.reference, mask, beta)
         advantages, returns = losses.gae(rewards, seen.values, mask, config.gae_lambda)
-        advantages = losses.whiten(advantages, mask)
+        advantages = losses.whiten(advantages, mask, losses.rounding(returns, mask, config.dtype))
         if i == 0:
             check_first_round(seen, rewards, self.models.engine.ends, config.dtype)
         places = prompting.minibatches(len(mask), config.minibatch_size, config.epochs, i, config.seed)

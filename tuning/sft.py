@@ -92,7 +92,14 @@ def train(
             "sft", seen, time.monotonic() - began
         )  # by which `data check` says how long a training will take here
     facts = watch.published()
-    return base.publish(run, name, frozen.whole(model, config), start.tokenizer, history, **facts)
+    return base.publish(
+        run,
+        name,
+        frozen.whole(model, config.model, config.lora_rank, config.lora_alpha),
+        start.tokenizer,
+        history,
+        **facts,
+    )
 
 
 def _check_together(config: Config) -> None:
