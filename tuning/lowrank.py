@@ -22,7 +22,7 @@ class OneProduct(Linear):
     def forward(self, x: torch.Tensor, *given: Any, **more: Any) -> torch.Tensor:
         """Return x (W + s B A)^T + b, or, switched off, what the base says."""
         if self.disable_adapters or self.merged or given or more:
-            return super().forward(x, *given, **more)  # type: ignore[no-any-return]
+            return super().forward(x, *given, **more)
         out: torch.Tensor = _Changed.apply(x.flatten(0, -2), cast(Any, self.get_base_layer()).bias, *_parts(self))
         return out.unflatten(0, x.shape[:-1])
 

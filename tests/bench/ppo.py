@@ -21,8 +21,11 @@ from tests.bench.compare import Side, alternate, comparison, say
 PROMPT, ANSWER = 57, 48
 PEERS = {"fp32": [("trl 1.12", False)], "bf16": [("trl 1.12 bf16=True", False), ("trl 1.12 bf16 weights", True)]}
 """For each dtype the peers' names, and whether their weights are bfloat16."""
-OTHERS = {"shared trunk": {"shared_trunk": True}, "LoRA": {"lora_rank": 8}}
-OTHERS["shared trunk and LoRA"] = OTHERS["shared trunk"] | OTHERS["LoRA"]
+OTHERS: dict[str, dict[str, Any]] = {
+    "shared trunk": {"shared_trunk": True},
+    "LoRA": {"lora_rank": 8},
+    "shared trunk and LoRA": {"shared_trunk": True, "lora_rank": 8},
+}
 """What else ours can be, by name."""
 
 
