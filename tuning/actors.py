@@ -13,11 +13,10 @@ from typing import Any
 
 import torch
 
-from chains.errors import UsageError
 from chains.models.engine import Engine
 from chains.models.scorer import Scorer
 from tuning import adapter, averaging, base, losses, packing, rollout
-from tuning.compute import Compute, half
+from tuning.compute import Compute, half, halved
 from tuning.configs import GRPOConfig, PPOConfig
 from tuning.optimizer import Optimizer
 from tuning.reading import Reading, read
@@ -160,12 +159,11 @@ def made(start: base.Base, reward: base.Base, config: PPOConfig) -> Actors:
 def learner(model: Any, config: PPOConfig | GRPOConfig) -> tuple[Compute, Any]:
     """Return the policy that `model` starts, under an adapter where one is wanted, and its frozen reference (None: the adapter off).
 
-    Raises UsageError where the adapter's base would have to be in bfloat16.
+    An adapter is in float32 whatever its base computes in; `frozen.whole` puts it on float32 weights again.
     """
-    if config.lora_rank and config.dtype != "float32":
-        raise UsageError(f"dtype={config.dtype!r} and lora_rank cannot be used together here; leave one of them out")
     if config.lora_rank:
-        return Compute(adapter.put_on(model, config.lora_rank, config.lora_alpha, config.seed)), None
+        under = halved(model) if config.dtype == "bfloat16" else model
+        return Compute(adapter.put_on(under, config.lora_rank, config.lora_alpha, config.seed)), None
     policy = Compute(model, config.dtype)
     return policy, copy.deepcopy(policy.model).requires_grad_(False)
 

@@ -19,13 +19,17 @@ def put_on(model: Any, rank: int, alpha: int, seed: int) -> Any:
     """Return `model` with a fresh adapter of `rank` on every linear layer; only the adapter trains, and it changes nothing yet."""
     from peft import LoraConfig, get_peft_model
 
+    from tuning import lowrank
+
     settings = LoraConfig(
         r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
     )
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # GPT-2's layers lie the other way round, which peft sees and says
         torch.manual_seed(seed)
-        return get_peft_model(model, settings).eval()
+        wrapped = get_peft_model(model, settings).eval()
+    lowrank.speed_up(wrapped)
+    return wrapped
 
 
 def on(model: Any) -> bool:
@@ -46,12 +50,14 @@ def answering(engine: Engine, model: Any) -> Iterator[None]:
         return
     from peft.tuners.lora import Linear
 
+    from tuning import lowrank
+
     layers = [module for module in model.modules() if isinstance(module, Linear)]
     changed: list[Any] = [layer.get_base_layer() for layer in layers]
     kept = [base.weight.data for base in changed]
     try:
         for layer, base in zip(layers, changed, strict=True):
-            base.weight.data = base.weight + layer.get_delta_weight(NAME)
+            base.weight.data = lowrank.changed(layer)
         engine.weights_changed()
         yield
     finally:

@@ -73,8 +73,24 @@ def _packs(model: Any) -> bool:
 
 
 def half(model: Any) -> Any:
-    """Return a copy of the model with its parameters in bfloat16; its buffers, such as rotary frequencies, stay what they are."""
-    half = copy.deepcopy(model)
-    for parameter in half.parameters():
-        parameter.data = parameter.data.bfloat16()
-    return half
+    """Return a copy of the model with its parameters in bfloat16; its buffers, such as rotary frequencies, stay what they are.
+
+    So does a scalar head, which reads its trunk in float32: a value of 1 would be rounded to 1/128, more than what PPO has to tell apart.
+    """
+    return halved(copy.deepcopy(model))
+
+
+def halved(model: Any) -> Any:
+    """Return the model itself, changed as `half` says."""
+    head = getattr(model, "score", None)
+    exact = set() if head is None else set(head.parameters())
+    for parameter in model.parameters():
+        if parameter not in exact:
+            parameter.data = parameter.data.bfloat16()
+    if head is not None:
+        head.register_forward_pre_hook(_in_float32)
+    return model
+
+
+def _in_float32(head: Any, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return (given[0].float(),)

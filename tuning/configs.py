@@ -91,6 +91,12 @@ class SFTConfig:
         "file: demonstrations; chats, prompts with completions, or preferences, of which the winners are learned"
     )
     validation: str | None = option("file: demonstrations that are only measured, after each epoch", None)
+    pretraining: str | None = option(
+        "file: pretraining text, UTF-8, that is learned among the demonstrations (InstructGPT C.3)", None
+    )
+    pretraining_share: float = option(
+        "share of the rows that are of the pretraining text (InstructGPT C.3: 0.1)", 0.1, above=0, most=0.9
+    )
     suffix: str = option("part of the new model's name", "sft")
     epochs: float = option("passes over the data (InstructGPT C.1: 16)", 16.0, above=0)
     batch_size: int = option("rows a step (InstructGPT C.1: 32)", 32, least=1)

@@ -13,7 +13,7 @@ from typing import Any
 
 Values = tuple[list[int], list[float]]
 """The steps at which something was measured, and what it was."""
-WIDTH, HEIGHT = 4.0, 3.2
+WIDTH, HEIGHT = 4.2, 3.2
 """Of a panel, in inches."""
 COLOURS = ("tab:blue", "tab:orange")
 
@@ -55,7 +55,7 @@ def draw(shown: Sequence[Panel], path: Path, columns: int) -> None:
 def _margins(columns: int, rows: int) -> tuple[float, ...]:
     """Return where the panels lie, as shares: left, bottom, right, top, and the room between them (a layout that is solved takes seconds)."""
     wide, high = WIDTH * columns, HEIGHT * rows
-    return 0.8 / wide, 0.55 / high, 1 - 0.75 / wide, 1 - 0.4 / high, 1.5 / (WIDTH - 1.5), 0.9 / (HEIGHT - 0.9)
+    return 0.8 / wide, 0.55 / high, 1 - 0.75 / wide, 1 - 0.4 / high, 1.7 / (WIDTH - 1.7), 0.9 / (HEIGHT - 0.9)
 
 
 def _fill(axis: Any, panel: Panel) -> None:
@@ -64,8 +64,10 @@ def _fill(axis: Any, panel: Panel) -> None:
         side.plot(steps, measured, color=COLOURS[place], alpha=0.25, linewidth=1)
         side.plot(steps, _smooth(measured), color=COLOURS[place], linewidth=1.8, marker="." if len(steps) < 3 else "")
         side.set_ylabel(label, color=COLOURS[place])
+        side.ticklabel_format(axis="y", scilimits=(-3, 4))  # narrow: the next panel's label is beside them
     axis.set_title(panel.title)
     axis.set_xlabel("step")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(alpha=0.2)
 
 

@@ -43,16 +43,17 @@ def _four_bits(dtype: torch.dtype) -> Any:
     )
 
 
-def whole(model: Any, config: SFTConfig) -> Any:
-    """Return the model in float32 with what its adapter learned in its weights; one without an adapter as it is."""
-    if not adapter.on(model):
-        return model
-    if config.dtype == "float32" and not config.quantize:
+def whole(model: Any, start: str, rank: int, alpha: int) -> Any:
+    """Return the model in float32 with what its adapter learned in its weights; one without an adapter as it is.
+
+    Over a base in other numbers the adapter of `rank` and `alpha` goes onto the model `start`, read again.
+    """
+    if not adapter.on(model) or all(weight.dtype == torch.float32 for weight in model.parameters()):
         return adapter.merged(model)
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
     learned = get_peft_model_state_dict(model)
-    full = adapter.put_on(base.load(config.model).model, config.lora_rank, config.lora_alpha, config.seed)
+    full = adapter.put_on(base.load(start).model, rank, alpha, seed=0)
     set_peft_model_state_dict(full, learned)
     return adapter.merged(full)
 

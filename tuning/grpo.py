@@ -23,6 +23,7 @@ from tuning import (
     base,
     evaluate,
     formats,
+    frozen,
     group_losses,
     invariants,
     loop,
@@ -76,7 +77,7 @@ def train(
         "grpo", config.iterations, step, state, run.folder, config.seed, report, tensorboard=config.tensorboard
     )
     words = training.engine.tokenizer
-    best = adapter.merged(training.policy)
+    best = frozen.whole(training.policy, config.policy, config.lora_rank, config.lora_alpha)
     facts = {"rewards": [getattr(each, "__qualname__", type(each).__qualname__) for each in rewards]} if rewards else {}
     return base.publish(run, name, best, words, history, seconds=training.clock.seconds, **facts)
 
@@ -109,7 +110,7 @@ class Training:
         reference, old = self.recorded(answers)
         kl = (old - reference).sum(dim=1)
         if i == 0:
-            invariants.check_start(old, self.logps(answers), reference, answers, self.engine.ends)
+            invariants.check_start(old, reference, answers, self.engine.ends, config.dtype)
         advantages = self.advantages(rewards, kl)
         rate = config.learning_rate * prompting.warmup(i, config.warmup_iterations)
         places = prompting.minibatches(len(kl), config.minibatch_size, config.epochs, i, config.seed)
@@ -131,7 +132,7 @@ class Training:
         seeds = prompting.streams(len(asked), i, config.seed)
         with self.clock("rollout"), self.answering():
             chosen = [self.prompts[n] for n in asked]
-            answers = rollout.sample(self.engine, chosen, config.max_tokens, seeds)
+            answers = rollout.sample(self.engine, chosen, config.max_tokens, seeds, logps=i == 0)
         with self.clock("scoring"):
             return answers, self.rewards.of(answers, [self.rows[n] for n in asked], config.missing_end_penalty)
 
@@ -151,12 +152,6 @@ class Training:
             with adapter.off(policy), packing.attending(self.reference) if packed and self.reference else nullcontext():
                 reference = rollout.action_logps(self.reference or policy, answers, packed)
             return reference, rollout.action_logps(policy, answers, packed)
-
-    @torch.no_grad()
-    def logps(self, answers: rollout.Answers) -> torch.Tensor:
-        """Return the policy's log-probability of every action (B, T)."""
-        with self.compute.reading() as policy:
-            return rollout.action_logps(policy, answers, self.compute.packed)
 
     def advantages(self, rewards: torch.Tensor, kl: torch.Tensor) -> torch.Tensor:
         """Return each answer's advantage over its group (B,); RLOO's reward has the KL taken off, GRPO's loss has it as a term."""

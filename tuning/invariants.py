@@ -4,21 +4,20 @@ import torch
 
 from chains.errors import ModelError
 from tuning import losses
-from tuning.actors import Actors
 from tuning.rollout import Answers, Trajectory
 
+NEAR = {"float32": 1e-3, "bfloat16": 0.1}
+"""Nats an action may be off on average, by what is computed with: measured 1e-6 and 0.01 with 14 M random weights over 8,192 tokens."""
 Broken = tuple[bool, str, str]
 """(it is broken, what is wrong, the usual cause)."""
 
 
-def check_first_round(actors: Actors, seen: Trajectory, rewards: torch.Tensor) -> None:
+def check_first_round(seen: Trajectory, rewards: torch.Tensor, ends: frozenset[int], dtype: str = "float32") -> None:
     """Raise ModelError, naming the usual cause, where PPO's first round breaks what must hold: `check_start`'s, and the reward's place.
 
     An answer's score sits on its last action alone.
     """
-    with torch.no_grad():
-        fresh, _ = actors.logps(seen.answers)
-    check_start(seen.logps, fresh, seen.reference, seen.answers, actors.engine.ends)
+    check_start(seen.logps, seen.reference, seen.answers, ends, dtype)
     last = losses.last_action(seen.answers.mask)[:, None]
     alone = torch.zeros_like(rewards).scatter(1, last, seen.scores[:, None])
     _stop(
@@ -33,26 +32,21 @@ def check_first_round(actors: Actors, seen: Trajectory, rewards: torch.Tensor) -
 
 
 def check_start(
-    recorded: torch.Tensor, fresh: torch.Tensor, reference: torch.Tensor, answers: Answers, ends: frozenset[int]
+    recorded: torch.Tensor,
+    reference: torch.Tensor,
+    answers: Answers,
+    ends: frozenset[int],
+    dtype: str = "float32",
 ) -> None:
     """Raise ModelError, naming the usual cause, where the policy is not where it starts; log-probabilities are (B, T).
 
-    The ratio of a `fresh` forward to the `recorded` one is 1; the policy is still the reference, so the KL is 0; every answer has an
-    action and, where it ended, its last one is an end-of-turn token.
+    Every answer has an action and, where it ended, its last one is an end-of-turn token; what the policy is recorded to say of the answers
+    is what the engine drew them with, so that the ratio is 1; the policy is still the reference, so the KL is 0. `answers` come with the
+    engine's log-probabilities, which another forward computed: one token at a time.
     """
-    off, kl = (fresh - recorded).abs().max().item(), (recorded - reference).sum(dim=1).abs().max().item()
+    off, kl = _mean_gap(recorded, answers), (recorded - reference).sum(dim=1).abs().max().item()
     _stop(
         [
-            (
-                off > 1e-3,
-                f"the ratio to the recorded policy is not 1 (log-ratio {off:.2g})",
-                "dropout is on, or position ids differ",
-            ),
-            (
-                kl > 1e-2,
-                f"the KL to the reference is not 0 (up to {kl:.2g} nats)",
-                "the reference is another model than the policy's start, or a mask is shifted",
-            ),
             (
                 bool((answers.mask.sum(dim=1) == 0).any()),
                 "an answer has no token",
@@ -63,8 +57,24 @@ def check_start(
                 "an ended answer's last action is not the end-of-turn token",
                 "the mask leaves the end token out",
             ),
+            (
+                not off <= NEAR[dtype],
+                f"the ratio to the policy that sampled is not 1 (log-ratios of {off:.2g} on average)",
+                "dropout is on, position ids differ, or the engine has other weights",
+            ),
+            (
+                not kl <= 1e-2,
+                f"the KL to the reference is not 0 (up to {kl:.2g} nats)",
+                "the reference is another model than the policy's start, or a mask is shifted",
+            ),
         ]
     )
+
+
+def _mean_gap(recorded: torch.Tensor, answers: Answers) -> float:
+    """Return the mean over the actions of how far the recorded log-probability is from the engine's."""
+    assert answers.logps is not None
+    return losses.masked_mean((recorded - answers.logps).abs(), answers.mask).item()
 
 
 def _stop(checks: list[Broken]) -> None:

@@ -81,12 +81,18 @@ def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return (values * mask).sum() / mask.sum().clamp(min=1)
 
 
-def whiten(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return `values` (B, T) with mean 0 and variance 1 over the positions where `mask` is 1, and 0 elsewhere."""
+def whiten(values: torch.Tensor, mask: torch.Tensor, noise: float = 0.0) -> torch.Tensor:
+    """Return `values` (B, T) with mean 0 and variance 1 over the positions where `mask` is 1, and 0 elsewhere; `noise` alone is not widened to 1."""
     mean = masked_mean(values, mask)
     count = mask.sum().clamp(min=2)
     variance = (((values - mean) ** 2) * mask).sum() / (count - 1)
-    return (values - mean) * torch.rsqrt(variance + 1e-8) * mask
+    return (values - mean) * torch.rsqrt(variance + noise**2 + 1e-8) * mask
+
+
+def rounding(values: torch.Tensor, mask: torch.Tensor, dtype: str) -> float:
+    """Return what differences between values of this size (B, T) are worth nothing, where a model in `dtype` says them: 4 of its last places."""
+    size = masked_mean(values**2, mask).sqrt().item()
+    return 4 * torch.finfo(getattr(torch, dtype)).eps * size
 
 
 def penalised_rewards(

@@ -12,7 +12,7 @@ import torch
 
 from chains.errors import UsageError
 from chains.models import registry
-from tuning import actors, adapter, averaging, base, collapse, evaluate, formats, loop, losses, prompting
+from tuning import actors, averaging, base, collapse, evaluate, formats, frozen, loop, losses, prompting
 from tuning.actors import Actors
 from tuning.clock import Clock
 from tuning.configs import PPOConfig as Config
@@ -51,7 +51,8 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
         report,
         tensorboard=config.tensorboard,
     )
-    best = adapter.merged(made.policy if made.average is None else made.average)
+    last = made.policy if made.average is None else made.average
+    best = frozen.whole(last, config.policy, config.lora_rank, config.lora_alpha)
     return base.publish(run, name, best, start.tokenizer, history, seconds=training.clock.seconds)
 
 
@@ -73,9 +74,9 @@ class Training:
         mask = seen.answers.mask
         rewards = losses.penalised_rewards(seen.scores, seen.logps, seen.reference, mask, beta)
         advantages, returns = losses.gae(rewards, seen.values, mask, config.gae_lambda)
-        advantages = losses.whiten(advantages, mask)
+        advantages = losses.whiten(advantages, mask, losses.rounding(returns, mask, config.dtype))
         if i == 0:
-            check_first_round(self.models, seen, rewards)
+            check_first_round(seen, rewards, self.models.engine.ends, config.dtype)
         places = prompting.minibatches(len(mask), config.minibatch_size, config.epochs, i, config.seed)
         rate = prompting.warmup(i, config.warmup_iterations)
         learned = []
@@ -98,7 +99,7 @@ class Training:
         asked = prompting.turn(len(self.prompts), config.batch_size, i, config.seed)
         seeds = prompting.streams(config.batch_size, i, config.seed)
         with self.clock("rollout"), self.models.answering() as engine:
-            return sample(engine, [self.prompts[place] for place in asked], config.max_tokens, seeds)
+            return sample(engine, [self.prompts[place] for place in asked], config.max_tokens, seeds, logps=i == 0)
 
     def judged(self, answers: Answers) -> tuple[Trajectory, actors.Seen | None]:
         """Return all that is known of a round's answers, and what the models say of them with gradients where the first minibatch is all of them.

@@ -44,7 +44,19 @@ INSTRUCTGPT: dict[str, Recipe] = {
         "missing_end_penalty": (0.0, "none is given"),
     },
 }
-PRESETS = {"instructgpt": INSTRUCTGPT}
+RL_INIT: dict[str, Recipe] = {
+    "sft": {
+        "pretraining_share": (0.1, "C.3: 10 % pretraining data"),
+        "epochs": (2.0, "C.3"),
+        "batch_size": (32, "C.3, 1.3 and 6 B parameters"),
+        "learning_rate": (5e-6, "C.3, 1.3 B parameters"),
+        "final_rate": (0.1, "C.3"),
+        "warmup": (0.0, "C.3 gives none"),
+        "dropout": (0.0, "C.3 gives none"),
+    }
+}
+"""InstructGPT's model that PPO starts from, apart from the SFT model: the same demonstrations among a tenth of pretraining text."""
+PRESETS = {"instructgpt": INSTRUCTGPT, "instructgpt-rl-init": RL_INIT}
 
 
 def numbers(name: str, stage: str) -> dict[str, Any]:

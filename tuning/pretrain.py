@@ -12,12 +12,15 @@ import torch
 
 from chains.errors import UsageError
 from chains.models import linear, registry
-from tuning import base, devices, loop, losses, tokenizer
+from tuning import base, devices, encode, loop, losses, tokenizer
 from tuning.configs import PretrainConfig as Config
 from tuning.configs import check
 from tuning.optimizer import Optimizer, cosine
 
 __all__ = ["Config", "train"]
+
+WINDOW = 128
+"""Tokens of an example that is mixed into another stage, where the model's context is not shorter."""
 
 
 def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
@@ -73,6 +76,24 @@ def windows(stream: torch.Tensor, count: int, length: int, seed: int) -> torch.T
     """Return `count` random windows of `length`+1 tokens from `stream`: (B, T+1)."""
     starts = torch.randint(len(stream) - length, (count,), generator=torch.Generator().manual_seed(seed))
     return torch.stack([stream[start : start + length + 1] for start in starts.tolist()])
+
+
+def examples(path: str, words: Any, context: int, count: int, seed: int) -> list[encode.Example]:
+    """Return `count` windows of the text in `path`, in which every token but the first is learned. Raises UsageError where it is too short."""
+    return cut(stream_of(path, words, context), min(WINDOW, context), count, seed)
+
+
+def stream_of(path: str, words: Any, context: int) -> torch.Tensor:
+    """Return the tokens of the text in `path`, more than a window of them. Raises UsageError where there are fewer."""
+    stream, window = token_stream(documents(path), words), min(WINDOW, context)
+    if len(stream) <= window:
+        raise UsageError(f"{path} holds {len(stream)} tokens; the pretraining mix needs more than {window}")
+    return stream
+
+
+def cut(stream: torch.Tensor, window: int, count: int, seed: int) -> list[encode.Example]:
+    """Return `count` random windows of the stream as examples."""
+    return [encode.Example(row, [0] + [1] * (window - 1)) for row in windows(stream, count, window - 1, seed).tolist()]
 
 
 def next_token_loss(model: Any, ids: torch.Tensor) -> torch.Tensor:

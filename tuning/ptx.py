@@ -9,13 +9,9 @@ from typing import Any
 
 import torch
 
-from chains.errors import UsageError
 from tuning import encode, formats, pretrain
 from tuning.compute import Compute
 from tuning.sft import demonstration_loss, packed_loss
-
-WINDOW = 128
-"""Tokens of a pretraining example, where the model's context is not shorter."""
 
 Part = Callable[[int], list[encode.Example]]
 """number -> part `number` of the examples."""
@@ -60,13 +56,5 @@ def _chat(path: str, tokenizer: Any, context: int, minibatch: int, seed: int) ->
 
 
 def _text(path: str, tokenizer: Any, context: int, minibatch: int, seed: int) -> Part:
-    window = min(WINDOW, context)
-    stream = pretrain.token_stream(pretrain.documents(path), tokenizer)
-    if len(stream) <= window:
-        raise UsageError(f"{path} holds {len(stream)} tokens; the pretraining mix needs more than {window}")
-
-    def part(number: int) -> list[encode.Example]:
-        rows = pretrain.windows(stream, minibatch, window - 1, seed + number).tolist()
-        return [encode.Example(row, [0] + [1] * (window - 1)) for row in rows]
-
-    return part
+    stream = pretrain.stream_of(path, tokenizer, context)
+    return lambda number: pretrain.cut(stream, min(pretrain.WINDOW, context), minibatch, seed + number)

@@ -28,6 +28,8 @@ class Answers:
     rows: list[list[int]]
     """Each prompt and answer without padding."""
     texts: list[str]
+    logps: torch.Tensor | None = None
+    """(B, T): each action's log-probability as the engine drew it, 0 elsewhere; None where it was not asked for."""
 
     @property
     def lengths(self) -> torch.Tensor:
@@ -39,7 +41,8 @@ class Answers:
         rows = [self.rows[i] for i in places.tolist()]
         width = max(map(len, rows))
         texts = [self.texts[i] for i in places.tolist()]
-        return Answers(self.ids[places, :width], self.mask[places, :width], self.ended[places], rows, texts)
+        logps = None if self.logps is None else self.logps[places, :width]
+        return Answers(self.ids[places, :width], self.mask[places, :width], self.ended[places], rows, texts, logps)
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,14 @@ def sample(
     max_tokens: int,
     seeds: Sequence[int],
     temperature: float = 1.0,
+    logps: bool = False,
 ) -> Answers:
     """Return one sampled answer a prompt; answer i's random stream is `seeds[i]`'s, whatever else is sampled with it.
 
-    Prompts that are equal are read once.
+    Prompts that are equal are read once. With `logps` the engine's own log-probabilities come with them.
     """
     requests = [
-        Request(tuple(prompt), Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed))
+        Request(tuple(prompt), Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed, logprobs=logps))
         for prompt, seed in zip(prompts, seeds, strict=True)
     ]
     done = engine.generate(requests)
@@ -87,7 +91,10 @@ def sample(
         [0] * len(prompt) + [1] * len(completion.token_ids) for prompt, completion in zip(prompts, done, strict=True)
     ]
     ended = torch.tensor([completion.finish_reason == "stop" for completion in done]).float()
-    return Answers(encode.pad(rows), encode.pad(marks), ended, rows, [completion.text for completion in done])
+    mask = encode.pad(marks)
+    drawn = [logp for completion in done for logp in completion.logprobs]
+    said = torch.zeros(mask.shape).masked_scatter(mask.bool(), torch.tensor(drawn)) if logps else None
+    return Answers(encode.pad(rows), mask, ended, rows, [completion.text for completion in done], said)
 
 
 def action_logps(model: Any, answers: Answers, packed: bool = False) -> torch.Tensor:

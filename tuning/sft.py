@@ -13,7 +13,7 @@ import torch
 
 from chains.errors import UsageError
 from chains.models import registry
-from tuning import base, demonstrations, devices, encode, frozen, loop, losses, packing
+from tuning import base, demonstrations, devices, encode, frozen, loop, losses, packing, pretrain
 from tuning.compute import Compute
 from tuning.configs import SFTConfig as Config
 from tuning.configs import check
@@ -41,6 +41,7 @@ def train(
     held = demonstrations.read(config.validation) if config.validation else demonstrations.Demonstrations([], [])
     start = frozen.load(config) if config.lora_rank else base.load(config.model, dropout=config.dropout)
     train_set = encode.examples(start.tokenizer, shown.rows, config.data, start.context, shown.places)
+    places = [*shown.places, *_mix_in(config, train_set, start)]
     valid_set = encode.examples(start.tokenizer, held.rows, str(config.validation), start.context, held.places)
     model = start.model
     compute = Compute(model, config.dtype, config.packing, config.gradient_checkpointing)
@@ -67,7 +68,7 @@ def train(
         return metrics
 
     def named(i: int) -> str:
-        return ", ".join(shown.places[place] for place in batches[i])
+        return ", ".join(places[place] for place in batches[i])
 
     def tell(progress: loop.Progress) -> None:
         report(replace(progress, samples=watch.samples))
@@ -92,7 +93,23 @@ def train(
             "sft", seen, time.monotonic() - began
         )  # by which `data check` says how long a training will take here
     facts = watch.published()
-    return base.publish(run, name, frozen.whole(model, config), start.tokenizer, history, **facts)
+    return base.publish(
+        run,
+        name,
+        frozen.whole(model, config.model, config.lora_rank, config.lora_alpha),
+        start.tokenizer,
+        history,
+        **facts,
+    )
+
+
+def _mix_in(config: Config, demonstrations: list[encode.Example], start: base.Base) -> list[str]:
+    """Add windows of the pretraining text to the demonstrations, so many that they are their share of the rows; return a place for each."""
+    if config.pretraining is None:
+        return []
+    count = round(len(demonstrations) * config.pretraining_share / (1 - config.pretraining_share))
+    demonstrations += pretrain.examples(config.pretraining, start.tokenizer, start.context, max(1, count), config.seed)
+    return [f"{config.pretraining} (window {number})" for number in range(1, max(1, count) + 1)]
 
 
 def _check_together(config: Config) -> None:

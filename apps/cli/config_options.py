@@ -12,7 +12,10 @@ from tuning import presets
 
 Preset = Annotated[
     str | None,
-    typer.Option("--preset", help="A published recipe's numbers, where no flag says otherwise: instructgpt."),
+    typer.Option(
+        "--preset",
+        help="A published recipe's numbers, where no flag says otherwise: instructgpt, or instructgpt-rl-init for sft.",
+    ),
 ]
 
 

@@ -4,9 +4,9 @@
 
 tests/tuning/test_trl_peer.py's head says how to make ENV and FOLDER, and holds that advantages, losses and gradients are equal on a batch.
 An update is 32 prompts of 57 tokens with 48 sampled each, fp32, four models, one optimiser step an epoch. A comparison is printed only where
-both sampled as many tokens and their policies are as unsure (entropy within 5 %). Ours is shown by part, and on a shared trunk too, which
-is another algorithm and has no ratio. With --dtype bf16 ours computes in bfloat16 over float32 weights, and the peer runs twice: with its
-`bf16=True`, and with weights that are bfloat16 themselves.
+both sampled as many tokens and their policies are as unsure (entropy within 5 %). Ours is shown by part, and on a shared trunk, with LoRA
+and with both too, which are other algorithms: they have no ratio to the peer, but `times` ours by CPU seconds. With --dtype bf16 ours
+computes in bfloat16 over float32 weights, and the peer runs twice: with its `bf16=True`, and with weights that are bfloat16 themselves.
 """
 
 import argparse
@@ -21,6 +21,12 @@ from tests.bench.compare import Side, alternate, comparison, say
 PROMPT, ANSWER = 57, 48
 PEERS = {"fp32": [("trl 1.12", False)], "bf16": [("trl 1.12 bf16=True", False), ("trl 1.12 bf16 weights", True)]}
 """For each dtype the peers' names, and whether their weights are bfloat16."""
+OTHERS: dict[str, dict[str, Any]] = {
+    "shared trunk": {"shared_trunk": True},
+    "LoRA": {"lora_rank": 8},
+    "shared trunk and LoRA": {"shared_trunk": True, "lora_rank": 8},
+}
+"""What else ours can be, by name."""
 
 
 def main() -> None:
@@ -31,18 +37,20 @@ def main() -> None:
     for epochs in given.epochs:
         told = {**common, "epochs": epochs, "dtype": given.dtype}
         ours = Side("ours", sys.executable, {**told, "side": "ppo ours"})
-        more = {"shared_trunk": True}
-        shared = Side("ours, shared trunk", sys.executable, {**told, "side": "ppo ours", "more": more})
+        others = [
+            Side(f"ours, {name}", sys.executable, {**told, "side": "ppo ours", "more": more})
+            for name, more in OTHERS.items()
+        ]
         theirs = [
             Side(name, given.trl_python, {**told, "side": "ppo trl", "trl": given.trl, "pure": pure})
             for name, pure in PEERS[given.dtype]
         ]
-        alternate([ours, *theirs, shared], given.rounds, given.cache / "ppo.log")
-        for side in (ours, shared, *theirs):
+        alternate([ours, *theirs, *others], given.rounds, given.cache / "ppo.log")
+        for side in (ours, *others, *theirs):
             rate(side, given.episodes)
         for peer in theirs:
             report(given, "ppo", f"{epochs} epochs", ours, peer)
-        parts(given, f"{epochs} epochs", ours, shared)
+        parts(given, f"{epochs} epochs", ours, *others)
 
 
 def rate(side: Side, episodes: int) -> None:
@@ -71,13 +79,21 @@ def report(given: argparse.Namespace, bench: str, path: str, ours: Side, theirs:
 
 
 def parts(given: argparse.Namespace, path: str, *sides: Side) -> None:
-    """Print where the time of our update goes."""
+    """Print where the time of our update goes; and of every side but the first one how many times its CPU's rate is."""
     for side in sides:
         if side.runs:
+            times = (
+                {}
+                if side is sides[0] or not sides[0].runs
+                else {"times": round(side.median("by_cpu") / sides[0].median("by_cpu"), 2)}
+            )
             parts = side.runs[-1]["answers"]["parts"]
             whole = sum(parts.values())
             shares = {name: f"{seconds / whole:.0%}" for name, seconds in parts.items()}
-            say(given, {"side": side.name, "path": path, "episodes/s": round(side.median("episodes"), 2), **shares})
+            say(
+                given,
+                {"side": side.name, "path": path, "episodes/s": round(side.median("episodes"), 2), **times, **shares},
+            )
 
 
 def unequal(ours: Side, theirs: Side) -> str:

@@ -36,6 +36,12 @@ def test_equal_work_has_a_ratio_and_our_parts(capsys):
     assert (parts["rollout"], parts["forward"]) == ("25%", "75%")
 
 
+def test_another_arrangement_says_how_many_times_the_first_it_is(capsys):
+    ppo.parts(Namespace(json=True), "4 epochs", side("ours", 8.0), side("ours, shared trunk", 5.0))
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert "times" not in first and second["times"] == 1.6
+
+
 @pytest.mark.parametrize(
     ("theirs", "why"),
     [

@@ -4,12 +4,15 @@ import importlib.metadata
 import json
 import logging
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM
 
 from chains.errors import MachineError, UsageError
 from chains.home import home
@@ -152,3 +155,43 @@ def test_a_number_out_of_its_bounds_is_refused(tmp_path, numbers, sentence):
     assert str(caught.value).startswith(sentence)
     assert [entry.name for entry in registry.entries()] == ["starter"]
     assert not os.path.exists(home() / "work")
+
+
+LOADING = """
+import sys, threading
+from tuning import base
+
+def anonymous():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) * 1024
+
+import transformers.models.gpt2.modeling_gpt2
+before, most, loaded = anonymous(), [], threading.Event()
+
+def watch():
+    while not loaded.wait(0.001):
+        most.append(anonymous())
+
+watching = threading.Thread(target=watch)
+watching.start()
+model = base.load(f"hf:{sys.argv[1]}").model
+loaded.set()
+watching.join()
+print(max(most) - before, sum(p.numel() * p.element_size() for p in model.parameters()))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
+def test_weights_in_bfloat16_are_never_twice_in_memory(tmp_path):
+    """In float32 they are what the process takes: the files are mapped, whose pages the system takes back, and no copy is made of the whole."""
+    sizes = {"vocab_size": len(tiny.words()), "n_positions": 96, "n_embd": 512, "n_layer": 12, "n_head": 8}
+    GPT2LMHeadModel(GPT2Config(**sizes)).bfloat16().save_pretrained(tmp_path, max_shard_size="20MB")
+    tiny.words().save_pretrained(tmp_path)
+    assert len(list(tmp_path.glob("*.safetensors"))) > 2
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", LOADING, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200)
+    assert done.returncode == 0, done.stderr
+    taken, weights = map(int, done.stdout.split()[-2:])
+    assert weights > 120 * 2**20
+    assert taken < 1.25 * weights

@@ -8,8 +8,8 @@ from transformers.pytorch_utils import Conv1D
 
 from chains.models import linear, products
 from tests import tiny
-from tuning import encode, sft
-from tuning.compute import Compute
+from tuning import base, encode, sft
+from tuning.compute import Compute, half
 
 ROWS = [
     tiny.chat("What colour is the sky?", "The sky is blue."),
@@ -93,6 +93,17 @@ def test_the_copy_that_computes_has_the_weights_of_the_moment_and_float32_buffer
         assert working is not model and working.lm_head.weight.dtype == torch.bfloat16
         assert (working.lm_head.weight == 1.5).all()
         assert {buffer.dtype for buffer in working.buffers()} == {torch.float32}  # rotary frequencies
+
+
+def test_a_scalar_head_reads_a_bfloat16_trunk_in_float32(home):
+    tiny.judge()
+    model = base.load("judge", kind="reward").model
+    torch.nn.init.constant_(model.score.weight, 1.0)
+    copied = half(model)
+    with torch.no_grad():
+        hidden = copied.base_model(torch.tensor([[1, 2, 3]])).last_hidden_state
+        assert hidden.dtype == torch.bfloat16
+        assert torch.equal(copied.score(hidden)[..., 0], hidden.float().sum(dim=-1))
 
 
 @pytest.mark.parametrize("parts", [2, 3])

@@ -76,7 +76,7 @@ def test_none_are_written_unless_asked_and_the_picture_is(config):
     assert not (entry.path / "tensorboard").exists()
     head = (entry.path / "curves.png").read_bytes()[:24]
     assert head[:8] == b"\x89PNG\r\n\x1a\n"
-    assert struct.unpack(">II", head[16:]) == (1200, 320)  # three panels side by side
+    assert struct.unpack(">II", head[16:]) == (1260, 320)  # three panels side by side
 
 
 def test_every_number_has_a_panel_with_the_steps_that_measured_it():

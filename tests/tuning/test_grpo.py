@@ -9,7 +9,7 @@ import torch
 
 from chains.errors import ModelError, UsageError
 from tests import tiny
-from tuning import base, grpo, packing, sft
+from tuning import base, grpo, packing, rollout, sft
 
 QUESTIONS = ["yes?", "no?", "maybe?"]
 ANSWERS = ["good", "bad", "maybe", "thanks", "yes please"]
@@ -68,13 +68,14 @@ def test_the_known_optimum_of_a_rule_is_reached(config, algorithm, dtype):
     assert abs(curve(entry)[0]["kl"]) < 1e-3
 
 
-@pytest.mark.parametrize("algorithm", ["grpo", "rloo"])
-def test_an_adapter_reaches_the_optimum_too(config, tmp_path, algorithm):
+@pytest.mark.parametrize(("algorithm", "dtype"), [("grpo", "float32"), ("rloo", "float32"), ("grpo", "bfloat16")])
+def test_an_adapter_reaches_the_optimum_too(config, tmp_path, algorithm, dtype):
     """On a base that is sure of what it says: an adapter leaves the last norm and the output head as they are, and they bound how sure it can get."""
     tiny.starter("sure", spread=0.2)
     data = tiny.write(tmp_path / "shown.jsonl", [tiny.chat(q, a) for q in QUESTIONS for a in ANSWERS])
     policy = sft.train(sft.Config("sure", data, epochs=30, batch_size=8, learning_rate=1e-2, dropout=0.0)).name
     numbers = {"iterations": 40, "group_size": 8, "minibatch_size": 12, "epochs": 3, "learning_rate": 1.5e-3}
+    numbers |= {"dtype": dtype}
     entry = grpo.train(dataclasses.replace(config, policy=policy, algorithm=algorithm, lora_rank=4, **numbers))
     rewards = [m["reward"] for m in curve(entry)]
     assert rewards[0] < 0.5
@@ -188,7 +189,8 @@ def test_a_group_is_learned_from_with_its_prompt_read_once(config, monkeypatch):
     monkeypatch.setattr(
         packing, "arguments", lambda pack, real=packing.arguments: read.append(pack.ids.numel()) or real(pack)
     )
-    training.logps(answers)
+    with training.compute.reading() as policy:
+        rollout.action_logps(policy, answers, training.compute.packed)
     prompts = {tuple(row[: int(mask.argmax())]) for row, mask in zip(answers.rows, answers.mask, strict=True)}
     assert len(prompts) == 3
     assert read == [sum(len(prompt) - 1 for prompt in prompts) + int(answers.lengths.sum())]

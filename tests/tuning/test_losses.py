@@ -60,6 +60,16 @@ def test_whitening_looks_at_the_mask_alone():
     assert not white[mask == 0].any()
 
 
+def test_whitening_leaves_noise_small():
+    """Gaps of 0.01 between values of 1 are one bfloat16 rounding (2^-7), and are real in float32."""
+    values, mask = torch.tensor([[1.0, 1.01, 0.99, 1.0, 5.0]]), torch.tensor([[1, 1, 1, 1, 0]])
+    noise = {dtype: losses.rounding(values, mask, dtype) for dtype in ("float32", "bfloat16")}
+    assert noise["bfloat16"] == pytest.approx(4 * 2**-7, rel=1e-3) and noise["float32"] < 1e-6
+    spread = {dtype: losses.whiten(values, mask, least)[0, :4].std().item() for dtype, least in noise.items()}
+    assert spread["float32"] == pytest.approx(1, rel=1e-2)
+    assert spread["bfloat16"] == pytest.approx(0.00816 / (0.00816**2 + 0.03125**2) ** 0.5, rel=1e-2)
+
+
 def test_the_score_lies_on_the_last_action_and_the_kl_on_each():
     mask = torch.tensor([[0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 1.0, 1.0]])
     logps = torch.tensor([[9.0, -1.0, -2.0, 9.0], [9.0, 9.0, -0.5, -3.0]])

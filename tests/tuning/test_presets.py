@@ -30,6 +30,13 @@ def test_instructgpts_numbers_are_those_of_its_appendix():
     configs.check(dataclasses.replace(configs.PPOConfig("p", "r", __file__), **found))
 
 
+def test_the_model_that_ppo_starts_from_has_a_tenth_of_pretraining_text():
+    found = presets.numbers("instructgpt-rl-init", "sft")
+    assert (found["pretraining_share"], found["epochs"], found["batch_size"]) == (0.1, 2, 32)  # C.3
+    configs.check(dataclasses.replace(configs.SFTConfig("m", __file__, pretraining=__file__), **found))
+    assert all(source for _, source in presets.RL_INIT["sft"].values())
+
+
 def test_a_stage_without_numbers_is_refused():
     with pytest.raises(
         UsageError, match="preset 'instructgpt' has no numbers for pretrain; it has them for sft, reward, ppo"

@@ -12,7 +12,7 @@ from chains.errors import UsageError
 from chains.home import home
 from chains.models.load import load_model
 from tests import tiny
-from tuning import base, encode, sft
+from tuning import base, encode, pretrain, sft
 
 ROWS = [
     tiny.chat("What colour is the sky?", "The sky is blue."),
@@ -260,3 +260,29 @@ def test_an_option_that_would_do_nothing_is_refused(tmp_path, numbers, sentence)
     with pytest.raises(UsageError) as caught:
         sft.train(make(tmp_path, **numbers))
     assert str(caught.value) == sentence
+
+
+def test_pretraining_text_is_learned_among_the_demonstrations(tmp_path):
+    """A third of the rows: two windows beside four demonstrations are three steps an epoch, of two rows each."""
+    text = tmp_path / "text.txt"
+    text.write_text("\n\n".join(["yes no maybe good bad please thanks " * 8] * 5), encoding="utf-8")
+    plain, without = losses(make(tmp_path, epochs=6))
+    entry, seen = losses(make(tmp_path, epochs=6, pretraining=str(text), pretraining_share=1 / 3))
+    assert (len(without), len(seen)) == (6 * 2, 6 * 3)
+    assert list(entry.meta["data"]) == [str(tmp_path / "train.jsonl"), str(text)]
+    windows = pretrain.examples(str(text), tiny.words(), 96, 3, seed=9)
+    assert [len(each.ids) for each in windows] == [96] * 3 and all(sum(each.learned) == 95 for each in windows)
+    untaught, taught = (sft.mean_loss(base.load(made.name).model, windows) for made in (plain, entry))
+    assert taught < 0.75 * untaught
+    demonstrations = [encode.example(tiny.words(), row) for row in ROWS]
+    start = sft.mean_loss(base.load("starter").model, demonstrations)
+    assert sft.mean_loss(base.load(entry.name).model, demonstrations) < 0.7 * start
+    _, again = losses(make(tmp_path, epochs=6, pretraining=str(text), pretraining_share=1 / 3))
+    assert again == seen
+
+
+def test_a_pretraining_text_that_is_too_short_is_refused(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("yes no")
+    with pytest.raises(UsageError, match="holds 3 tokens; the pretraining mix needs more than 96"):
+        sft.train(make(tmp_path, pretraining=str(text)))
