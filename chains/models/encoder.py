@@ -96,7 +96,7 @@ def _attend(
     ones = value.new_ones(*value.shape[:-1], 1)
     found = torch.bmm(scores.exp2_(), torch.cat([value, ones], dim=-1))  # (C H, T, D + 1)
     total = found[..., -1:]
-    if not bool(found.isfinite().all()) or total.min() < 1e-36:
+    if not 1e-36 < total.min() <= total.max() < 1e36:
         mask = None if bias.ndim == 0 else bias
         return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
     return found[..., :-1] / total
