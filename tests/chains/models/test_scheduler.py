@@ -488,6 +488,34 @@ def test_many_streams_in_one_event_loop(engine, weights):
         assert last.token_ids == alone(weights, Request(ids(number, 10), greedy(12)))
 
 
+def test_64_streams_at_once_are_all_served_before_one_has_ended(engine):
+    """Each is a thread of its own; with every step each gets its token, so the slowest is done when the others are."""
+    begun, ended, failed = [], [], []
+
+    def read(number):
+        try:
+            stream = engine.stream(Request(ids(number, 10), greedy(40)))
+            next(stream)
+            begun.append((number, len(ended)))
+            list(stream)
+            ended.append((number, time.monotonic()))
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(64)]
+    start = time.monotonic()
+    with engine._state:
+        for thread in threads:
+            thread.start()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    assert not failed and len(ended) == 64
+    took = sorted(moment - start for _, moment in ended)
+    assert took[-1] <= 2 * took[32]
+    assert sum(before == 0 for _, before in begun) >= 32  # a thread may be late to look
+    assert engine.stats()["steps"] < 64 + 3 * 40
+
+
 def test_the_same_rollouts_come_out_whenever_they_are_asked(weights):
     """In one batch, after others, and with few slots: a row's tokens are its own."""
     requests = [Request(ids(n, 12), Sampling(max_tokens=15, seed=n, ignore_ends=True)) for n in range(12)]

@@ -70,6 +70,23 @@ def test_a_pipe_of_langchain_parts_reaches_the_engine_once(form, llm, calls):
     assert sizes == [3]
 
 
+@pytest.mark.parametrize("make", ["model", "pipe", "chain"])
+def test_the_same_prompt_many_times_is_read_once(make, llama, tokenizer):
+    """What is asked of the engine at once shares its beginning: all tokens but the last, of every prompt."""
+    llm = LocalChat(llama, tokenizer, temperature=1, max_tokens=6)
+    text = "Write about a long walk by the river."
+    runnable, given = {
+        "model": (llm, text),
+        "pipe": (ChatPromptTemplate.from_messages([("user", "{x}")]) | llm | StrOutputParser(), {"x": text}),
+        "chain": (LLMChain(llm=llm, prompt="{x}"), {"x": text}),
+    }[make]
+    llm.engine.weights_changed()
+    before = llm.engine.stats()["prefix_tokens_reused"]
+    answers = runnable.batch([given] * 5)
+    assert len({str(answer) for answer in answers}) == 5
+    assert llm.engine.stats()["prefix_tokens_reused"] - before == 5 * (len(llm.show(text).token_ids) - 1)
+
+
 @both
 def test_bound_settings_and_bound_stops_reach_the_engine_once(form, llm, calls):
     whole = llm.invoke("tea").text
