@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from chains.models.engine import Completion, Engine, Request
 
 
-async def completions(engine: "Engine", requests: Sequence["Request"]) -> list["Completion"]:
-    """Return what `engine.generate` returns, awaiting; whoever is cancelled meanwhile frees the rows. Raises what it raises."""
+async def outcomes(engine: "Engine", requests: Sequence["Request"]) -> list["Completion | Exception"]:
+    """Return what `engine.outcomes` returns, awaiting; whoever is cancelled meanwhile frees the rows. Raises what it raises."""
     ended: asyncio.Queue[None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
@@ -24,8 +24,16 @@ async def completions(engine: "Engine", requests: Sequence["Request"]) -> list["
             ticket.future.add_done_callback(tell)
         for _ in tickets:
             await ended.get()
-        return [ticket.result() for ticket in tickets]
+        return [ticket.outcome() for ticket in tickets]
     finally:
         for ticket in tickets:
             if not ticket.future.done():
                 ticket.cancel()
+
+
+async def completions(engine: "Engine", requests: Sequence["Request"]) -> list["Completion"]:
+    """Return what `outcomes` returns where all went well. Raises the first failure, when all have ended."""
+    made = await outcomes(engine, requests)
+    if (failed := next((each for each in made if isinstance(each, Exception)), None)) is not None:
+        raise failed
+    return [each for each in made if not isinstance(each, Exception)]

@@ -21,7 +21,7 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -37,6 +37,8 @@ from chains.models.sampling import Sampling
 from chains.models.scheduler import Scheduler
 
 __all__ = ["Completion", "Constraint", "Engine", "Request", "Sampling", "Ticket"]
+
+T = TypeVar("T")
 
 LINGER_S = 2.0
 """The engine's thread ends after so long without work."""
@@ -66,6 +68,13 @@ class Ticket:
         except (KeyboardInterrupt, SystemExit):
             self.cancel()
             raise
+
+    def outcome(self) -> Completion | Exception:
+        """Wait for the completion, or for what went wrong."""
+        try:
+            return self.result()
+        except Exception as error:
+            return error
 
 
 class Engine:
@@ -109,12 +118,19 @@ class Engine:
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Return each request's completion, in the order asked.
 
-        Raises UsageError where a prompt is empty or leaves no room in the model's context, before anything runs. Where a request fails the
-        others go on, and the first failure is raised.
+        Raises UsageError where a prompt is empty or leaves no room in the model's context, before anything runs. Where a request fails its
+        error is raised, and what is still on its way is cancelled.
         """
+        return self._gathered(requests, Ticket.result)
+
+    def outcomes(self, requests: Sequence[Request]) -> list[Completion | Exception]:
+        """Return each request's completion, or what it failed with while the others went on. Raises UsageError as `generate` does."""
+        return self._gathered(requests, Ticket.outcome)
+
+    def _gathered(self, requests: Sequence[Request], wait: Callable[[Ticket], T]) -> list[T]:
         tickets = self.submit(requests, keep=len(requests) == 1)  # one alone may be a conversation that goes on
         try:
-            return [ticket.result() for ticket in tickets]
+            return [wait(ticket) for ticket in tickets]
         finally:
             for ticket in tickets:
                 if not ticket.future.done():
@@ -158,6 +174,21 @@ class Engine:
             if not ticket.future.done():
                 ticket.cancel()
 
+    def room(self, length: int, max_tokens: int) -> int:
+        """Return how many tokens may answer a prompt of `length`, at most `max_tokens`.
+
+        Raises ContextError where the prompt leaves no room in the model's context, UsageError where both are more than there is memory for.
+        """
+        if length >= self.context:
+            raise ContextError(length, self.context)
+        limit = min(max_tokens, self.context - length)
+        if length + limit > self.max_tokens:
+            raise UsageError(
+                f"the request comes to {length + limit} tokens and the engine has memory for {self.max_tokens}; "
+                "shorten the prompt or lower max_tokens"
+            )
+        return limit
+
     def prepare(self, constraint: Constraint) -> None:
         """Compile `constraint` now, so that a request with it begins at once. Raises UsageError where it cannot be kept."""
         self._compiled().matcher(constraint)
@@ -193,22 +224,14 @@ class Engine:
             thread.join()
 
     def _row(self, place: int, request: Request, keep: bool) -> Row:
-        length = len(request.prompt_ids)
-        if not length:
+        if not request.prompt_ids:
             raise UsageError(f"request {place + 1} has an empty prompt; give at least one token")
-        if length >= self.context:
-            raise ContextError(length, self.context)
+        limit = self.room(len(request.prompt_ids), request.sampling.max_tokens)
         if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < self._vocabulary:
             wrong = next(token for token in request.prompt_ids if not 0 <= token < self._vocabulary)
             raise UsageError(
                 f"request {place + 1} has the token {wrong} in its prompt, and the model's tokens are 0 to {self._vocabulary - 1}; "
                 "encode it with the model's own tokenizer"
-            )
-        limit = min(request.sampling.max_tokens, self.context - length)
-        if length + limit > self.max_tokens:
-            raise UsageError(
-                f"the request comes to {length + limit} tokens and the engine has memory for {self.max_tokens}; "
-                "shorten the prompt or lower max_tokens"
             )
         request.sampling.check_tokens(self._vocabulary)
         matcher = self._compiled().matcher(request.constraint) if request.constraint else None

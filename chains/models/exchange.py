@@ -3,7 +3,7 @@
 Each prompt stands for itself: one that is too long is an error in its place, and the others go on.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
 
-from chains.errors import ContextError, UsageError
+from chains.errors import UsageError
 from chains.models import asked, chat_prompt, settings
 from chains.models.answer import Answer
 from chains.models.asked import Asked
@@ -22,6 +22,10 @@ from chains.models.weights import Loaded
 if TYPE_CHECKING:
     from chains.models.constraint import Constraint
     from chains.models.engine import Completion, Request
+
+
+Room = Callable[[int, int], int]
+"""See Engine.room."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,11 @@ class Exchange:
         """Return what to ask of the engine, prompt after prompt."""
         return [request for each in self.posed if isinstance(each, Posed) for request in each.requests]
 
-    def answers(self, completions: Sequence["Completion"]) -> list[Answer | Exception]:
-        """Return the answer to each prompt, or what is wrong with it, from the requests' completions."""
-        left = iter(completions)
+    def answers(self, outcomes: Sequence["Completion | Exception"]) -> list[Answer | Exception]:
+        """Return the answer to each prompt, or what is wrong with it, from what became of the requests."""
+        left = iter(outcomes)
         return [
-            each.answer(list(islice(left, len(each.requests)))) if isinstance(each, Posed) else each
+            _answer(each, list(islice(left, len(each.requests)))) if isinstance(each, Posed) else each
             for each in self.posed
         ]
 
@@ -62,6 +66,12 @@ class Exchange:
         if isinstance(posed, UsageError):
             raise posed
         return Streamed(posed)
+
+
+def _answer(posed: Posed, outcomes: Sequence["Completion | Exception"]) -> Answer | Exception:
+    failed = next((each for each in outcomes if isinstance(each, Exception)), None)
+    made = [each for each in outcomes if not isinstance(each, Exception)]
+    return posed.answer(made) if failed is None else failed
 
 
 class Streamed:
@@ -85,14 +95,14 @@ class Streamed:
 
 
 def exchange(
-    loaded: Loaded, context: int, model_name: str, prompts: Sequence[list[BaseMessage]], wished: Asked
+    loaded: Loaded, room: Room, model_name: str, prompts: Sequence[list[BaseMessage]], wished: Asked
 ) -> Exchange:
-    """Return what a call with these prompts asks; `context` is the most tokens that the model can read."""
+    """Return what a call with these prompts asks; `room` is the engine's, which refuses a prompt that has none."""
     constraint = asked.constraint_of(wished, chat_prompt.form_of(loaded.tokenizer), loaded.tokenizer)
     posed: list[Posed | UsageError] = []
     for messages in prompts:
         try:
-            posed.append(_posed(loaded, context, model_name, messages, wished, constraint))
+            posed.append(_posed(loaded, room, model_name, messages, wished, constraint))
         except UsageError as error:
             posed.append(error)
     return Exchange(posed)
@@ -100,18 +110,17 @@ def exchange(
 
 def _posed(
     loaded: Loaded,
-    context: int,
+    room: Room,
     model_name: str,
     messages: list[BaseMessage],
     wished: Asked,
     constraint: "Constraint | None",
 ) -> Posed:
-    """Return one prompt. Raises ContextError where it is longer than the model can read."""
+    """Return one prompt. Raises ContextError or UsageError where there is no room for it."""
     from chains.models.engine import Request, Sampling
 
     ids = chat_prompt.encode(loaded, messages, wished.tools)
-    if len(ids) >= context:
-        raise ContextError(len(ids), context)
+    room(len(ids), wished.settings.max_tokens)
     values = wished.settings.model_dump(include=set(settings.SAMPLING))
     if not loaded.tokenizer.chat_template:
         values["stop"] += PLAIN_STOP

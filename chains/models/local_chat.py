@@ -28,7 +28,7 @@ from chains import quiet
 from chains.errors import UsageError
 from chains.models import asked, chat_prompt, settings, structured, together, weights
 from chains.models.answer import Answer
-from chains.models.awaiting import completions
+from chains.models.awaiting import outcomes
 from chains.models.bound import BoundChat
 from chains.models.chat_prompt import Shown
 from chains.models.exchange import Exchange, Posed, Streamed, exchange
@@ -299,14 +299,14 @@ class LocalChat(settings.Sampled, BaseChatModel):
 
     def _exchange(self, prompts: Sequence[list[BaseMessage]], given: dict[str, Any]) -> Exchange:
         wished = asked.asked(self, given)
-        return exchange(self._load(), self.engine.context, self.model_name, prompts, wished)
+        return exchange(self._load(), self.engine.room, self.model_name, prompts, wished)
 
     def _answers(self, prompts: Sequence[list[BaseMessage]], given: dict[str, Any]) -> list[Answer | Exception]:
         """Return an answer, or what is wrong with it, for each prompt, from one call of the engine."""
         try:
             made = self._exchange(prompts, given)
             requests = made.requests()
-            return made.answers(self.engine.generate(requests) if requests else [])
+            return made.answers(self.engine.outcomes(requests) if requests else [])
         except Exception as error:  # what stops one stops all: each run ends with it
             return [error] * len(prompts)
 
@@ -315,7 +315,7 @@ class LocalChat(settings.Sampled, BaseChatModel):
         try:
             made = await self._unblocked(partial(self._exchange, prompts, given), given)
             requests = made.requests()
-            return made.answers(await completions(self.engine, requests) if requests else [])
+            return made.answers(await outcomes(self.engine, requests) if requests else [])
         except Exception as error:
             return [error] * len(prompts)
 

@@ -65,22 +65,29 @@ def put_on(base: "Loaded", source: str, stamp: int) -> "Loaded":
 def _add(base: "Loaded", source: str, name: str, older: str) -> None:
     from peft import PeftConfig, PeftModel
 
+    from chains.models.packed import alone
+
     if isinstance(base.model, PeftModel) and name in base.model.peft_config:
         return
     if not isinstance(base.model, PeftModel):
         base.becomes(lambda model: PeftModel(model, PeftConfig.from_pretrained(source), adapter_name=name).eval())
+    with alone(base.model):  # an engine may be running another of its adapters
+        _load(base.model, source, name, older)
+
+
+def _load(model: Any, source: str, name: str, older: str) -> None:
     try:
-        report = base.model.load_adapter(source, adapter_name=name)
+        report = model.load_adapter(source, adapter_name=name)
         if wrong := [*report.missing_keys, *report.unexpected_keys]:
             raise ValueError(f"its weights and its configuration differ at {wrong[0]}")
     except Exception:
-        if name in base.model.peft_config:
-            base.model.delete_adapter(name)
+        if name in model.peft_config:
+            model.delete_adapter(name)
         raise
-    base.model.eval()
-    base.model.set_adapter(name)
-    for stale in [each for each in base.model.peft_config if each.startswith(older) and each != name]:
-        base.model.delete_adapter(stale)
+    model.eval()
+    model.set_adapter(name)
+    for stale in [each for each in model.peft_config if each.startswith(older) and each != name]:
+        model.delete_adapter(stale)
 
 
 def _tokenizer(source: str, base: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How many tokens' keys and values a machine has memory for."""
+"""How many tokens' keys and values a machine has memory for, and whether it was that which ran out."""
 
 import os
 from typing import Any
@@ -13,6 +13,11 @@ FEWEST, MOST = 4096, 2**20
 def room_for(model: Any) -> int:
     """Return how many tokens of a model's keys and values fit into half of what is free, from 4,096 to a million."""
     return max(FEWEST, min(MOST, int(SHARE * _free(model.device) / _token_bytes(model))))
+
+
+def ran_out(error: BaseException) -> bool:
+    """Return whether an error says that there was not enough memory: Python's, a GPU's, or torch's on a CPU, which has no type of its own."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def _token_bytes(model: Any) -> int:

@@ -8,6 +8,7 @@ import torch
 from chains.models import blocks, packed
 from chains.models.blocks import Piece
 from chains.models.kv import Pages, Part, Path, Segment, path_length
+from chains.models.memory import ran_out
 from chains.models.packed import Step
 from chains.models.prefixes import SHORTEST, Prefixes, shared
 from chains.models.row import Fill, Row
@@ -55,12 +56,17 @@ class PackedRunner:
         return None
 
     def leave(self, row: Row) -> None:
-        """Take a row's pages back; where `row.keep` says so its tokens are kept, to begin a later prompt with."""
+        """Take a row's pages back; where `row.keep` says so and there is memory, its tokens are kept, to begin a later prompt with."""
         pages = self._pages.pop(row)
-        if row.keep and row.finish and row.own:
-            own = self._store.kept(pages, row.own)
-            self._prefixes_of(row).add(row.known, (*row.path, Part(own, own.length)))
-        self._store.give(pages)
+        try:
+            if row.keep and row.finish and row.own:
+                own = self._store.kept(pages, row.own)
+                self._prefixes_of(row).add(row.known, (*row.path, Part(own, own.length)))
+        except Exception as error:
+            if not ran_out(error):
+                raise
+        finally:
+            self._store.give(pages)
 
     def filled(self, fill: Fill) -> None:
         """Keep a beginning that has been read."""

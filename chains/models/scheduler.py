@@ -6,7 +6,7 @@ waiting rows begin alike, the beginning is read once. One thread runs a schedule
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import torch
 
 from chains.errors import ChaintuneError, MachineError, ModelError
-from chains.models.row import Fill, GivenUp, Row
+from chains.models.memory import ran_out
+from chains.models.row import Completion, Fill, GivenUp, Row
 from chains.models.sampling import Chosen, choose
 
 Reader = Row | Fill
@@ -97,10 +98,13 @@ class Scheduler:
     def stop(self, error: BaseException) -> None:
         """End every row with the error."""
         for row in self.rows():
-            row.future.set_exception(error)
-        self.waiting.clear()
+            row.keep = False
+            if row in self.waiting:
+                self.waiting.remove(row)
+                row.future.set_exception(error)
+            else:
+                self._end(row, error)
         self.reading.clear()
-        self.decoding.clear()
 
     def _adapters(self) -> list[str | None]:
         rows = [row.request.adapter for row in self.decoding]
@@ -159,21 +163,37 @@ class Scheduler:
         read: list[Row] = []
         for reader, count in portions:
             reader.own += count
-            if not len(reader.unread):
+            if len(reader.unread):
+                continue
+            if isinstance(reader, Fill):
+                self._filled(reader)
+            else:
                 self.reading.remove(reader)
-                if isinstance(reader, Fill):
-                    self.runner.filled(reader)
-                else:
-                    read.append(reader)
+                read.append(reader)
         self.decoding += read
         rows = [*decoding, *read]
         if not rows:
             return
-        for row, chosen in zip(rows, choose(logits, [row.draw for row in rows]), strict=True):
-            if isinstance(chosen, ModelError):
+        for row, chosen in zip(rows, self._chosen(logits, rows), strict=True):
+            if isinstance(chosen, Exception):
                 self._failed(row, chosen)
             else:
                 self._take(row, chosen)
+
+    def _filled(self, fill: Fill) -> None:
+        try:
+            self.runner.filled(fill)
+        except Exception as error:
+            self._failed(fill, error)
+            return
+        self.reading.remove(fill)
+
+    def _chosen(self, logits: torch.Tensor, rows: list[Row]) -> Sequence[Chosen | Exception]:
+        """Return each row's next token, or what is wrong; what goes wrong for all ends these rows, and those that still read go on."""
+        try:
+            return choose(logits, [row.draw for row in rows])
+        except Exception as error:
+            return [error] * len(rows)
 
     def _take(self, row: Row, chosen: Chosen) -> None:
         try:
@@ -185,15 +205,22 @@ class Scheduler:
         except Exception as error:
             self._failed(row, error)
             return
-        self._leave(row)
         self.counts.requests += 1
-        row.future.set_result(done)
+        self._end(row, done)
 
-    def _leave(self, row: Row) -> None:
+    def _end(self, row: Row, outcome: Completion | BaseException) -> None:
+        """Take a row out of flight and tell whoever waits for it, whatever happens meanwhile."""
         for rows in (self.decoding, self.reading):
             if row in rows:
                 rows.remove(row)
-        self.runner.leave(row)
+        try:
+            self.runner.leave(row)
+        except Exception as error:
+            outcome = outcome if isinstance(outcome, BaseException) else _explained(error)
+        if isinstance(outcome, BaseException):
+            row.future.set_exception(outcome)
+        else:
+            row.future.set_result(outcome)
 
     def _failed(self, reader: Reader, error: Exception) -> None:
         if isinstance(reader, Fill):  # the row that it was read for fails with it
@@ -203,8 +230,7 @@ class Scheduler:
             _fail(reader.row, error)
         else:
             reader.keep = False
-            self._leave(reader)
-            _fail(reader, error)
+            self._end(reader, _explained(error))
 
     def _deserted(self) -> bool:
         """Whether whoever asked for anything has gone."""
@@ -214,9 +240,9 @@ class Scheduler:
         for row in [row for row in self.rows() if row.cancelled]:
             if row in self.waiting:
                 self.waiting.remove(row)
+                row.future.set_exception(CancelledError())
             else:
-                self._leave(row)
-            row.future.set_exception(CancelledError())
+                self._end(row, CancelledError())
         for fill in [reader for reader in self.reading if isinstance(reader, Fill) and reader.row.cancelled]:
             heirs = [row for row in self.waiting if fill.serves(row)]
             if heirs:
@@ -234,7 +260,7 @@ def _explained(error: Exception) -> Exception:
     if isinstance(error, ChaintuneError):
         return error
     said = str(error).strip().splitlines() or [type(error).__name__]
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in said[0]:
+    if ran_out(error):
         found: Any = MachineError(
             f"there is not enough memory for this request ({said[0]}); shorten the prompt, ask for fewer tokens or run fewer at once"
         )

@@ -16,6 +16,20 @@ Penalty = Annotated[float, Field(ge=-2, le=2)]
 
 TOOLS = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
 _ELSEWHERE = {*TOOLS, "functions", "function_call"}
+_ALIASES = {
+    "max_length": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "num_predict": "max_tokens",
+    "do_sample": "temperature",
+    "num_return_sequences": "n",
+    "stop_sequences": "stop",
+    "stop_strings": "stop",
+    "random_seed": "seed",
+    "guided_json": "response_format",
+    "guided_regex": "constraint",
+    "guided_choice": "constraint",
+}
+"""What other libraries call a parameter where the names are not alike."""
 
 
 class Sampled(BaseModel):
@@ -121,7 +135,9 @@ def check_names(what: str, given: Iterable[str], known: Sequence[str], hidden: I
             continue
         if name in _ELSEWHERE:
             raise _not_here(what, name, known)
-        raise UsageError(f"{what} has no parameter {name!r}; it takes {', '.join(known)}{nearest(name, known)}")
+        same = _ALIASES.get(name)
+        near = f"; did you mean {same!r}?" if same in known else nearest(name, known)
+        raise UsageError(f"{what} has no parameter {name!r}; it takes {', '.join(known)}{near}")
 
 
 def _not_here(what: str, name: str, known: Sequence[str]) -> UsageError:

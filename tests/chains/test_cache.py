@@ -94,7 +94,7 @@ def test_a_local_model_by_name_is_cached(kept):
     llm = load_model("starter", max_tokens=5, seed=3)
     first = llm.invoke("sky")
     calls = []
-    llm.engine.generate = lambda requests: calls.append(requests) or (_ for _ in ()).throw(AssertionError("asked"))
+    llm.engine.outcomes = lambda requests: calls.append(requests) or (_ for _ in ()).throw(AssertionError("asked"))
     assert llm.invoke("sky").text == first.text
     assert not calls
 

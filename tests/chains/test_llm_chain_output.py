@@ -60,8 +60,8 @@ def test_the_value_is_an_instance_under_the_output_key(llm):
 def test_all_forms_give_the_same_and_a_batch_is_one_call(llm, monkeypatch):
     chain = LLMChain(llm=llm, prompt="{x}", output=Person)
     alone = chain.run("a")
-    sizes, real = [], llm.engine.generate
-    monkeypatch.setattr(llm.engine, "generate", lambda asked: sizes.append(len(asked)) or real(asked))
+    sizes, real = [], llm.engine.outcomes
+    monkeypatch.setattr(llm.engine, "outcomes", lambda asked: sizes.append(len(asked)) or real(asked))
     assert [made["text"] for made in chain.batch(["a", "a", "a"])] == [alone] * 3
     assert sizes == [3]
     assert asyncio.run(chain.ainvoke("a"))["text"] == alone

@@ -1,6 +1,9 @@
 """A LoRA adapter is loaded over its base, and all adapters of one base share its weights."""
 
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -142,3 +145,44 @@ def test_an_adapter_that_cannot_be_used_is_one_sentence(base, tmp_path):
         with pytest.raises(UsageError, match="does not fit its base"):
             LocalChat(other).show("hi")
     torch.testing.assert_close(logits(loaded(base).model), before)
+
+
+def test_an_adapter_that_is_loaded_meanwhile_leaves_answers_on_their_way_alone(base, two, tmp_path):
+    """The adapters share modules, and loading one chooses it in all of them: no step of the engine may be under way then."""
+    path = adapter(base, tmp_path / "late", 7)
+    llm = LocalChat(two[0], temperature=0, max_tokens=40, ignore_ends=True)
+    expected = llm.invoke("hi").text
+    steps, loader = [], threading.Thread(target=lambda: LocalChat(path).show("hi"))
+
+    def load_beside(*given):
+        steps.append(given)
+        if len(steps) == 10:
+            loader.start()
+        if len(steps) >= 10:
+            loader.join(0.2)  # the loader has all the time it wants, while this step is under way
+
+    layers = [module for name, module in llm.engine.model.named_modules() if name.endswith("layers.0")]
+    hook = layers[0].register_forward_hook(load_beside)
+    try:
+        assert llm.invoke("hi").text == expected
+    finally:
+        hook.remove()
+    loader.join()
+    assert LocalChat(path, temperature=0, max_tokens=40, ignore_ends=True).invoke("hi").text != expected
+
+
+def test_two_engines_of_one_base_do_not_change_each_others_adapter(two):
+    """A LocalChat with another max_batch has an engine of its own, whose thread chooses in the same modules."""
+    chats = [
+        LocalChat(path, temperature=0, max_tokens=60, ignore_ends=True, max_batch=most)
+        for path, most in zip(two, (3, 5), strict=True)
+    ]
+    expected = [llm.invoke("hi").text for llm in chats]
+    assert chats[0].engine is not chats[1].engine and chats[0].engine.model is chats[1].engine.model
+    layers = [module for name, module in chats[0].engine.model.named_modules() if name.endswith("layers.0")]
+    hook = layers[0].register_forward_hook(lambda *_: time.sleep(0.002))  # each has time to come between
+    try:
+        with ThreadPoolExecutor() as pool:
+            assert list(pool.map(lambda llm: llm.invoke("hi").text, chats)) == expected
+    finally:
+        hook.remove()

@@ -7,7 +7,7 @@ import torch
 import transformers
 from torch import nn
 
-from chains.models import linear
+from chains.models import compiled, linear
 from chains.models.engine import Engine, Request, Sampling
 from tests import tiny
 
@@ -84,6 +84,33 @@ def test_a_model_that_hands_its_attention_over_runs_packed(case):
     engine = Engine(model, tiny.words())
     assert engine.slow is None
     check(model, engine)
+
+
+@pytest.mark.parametrize("case", PACKED)
+def test_where_the_compiled_loops_do_not_serve_torch_gives_the_same(case, monkeypatch):
+    """As on a GPU, and in float16: attention through torch alone."""
+    name, config = PACKED[case]
+    model = build(name, **config)
+    monkeypatch.setattr(compiled, "fits", lambda *tensors: False)
+    engine = Engine(model, tiny.words())
+    assert engine.slow is None
+    check(model, engine)
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")),
+        pytest.param("mps", marks=pytest.mark.skipif(not torch.backends.mps.is_available(), reason="no Apple GPU")),
+    ],
+)
+@pytest.mark.parametrize("case", PACKED)
+def test_a_gpu_gives_what_the_cpu_gives(case, device):
+    name, config = PACKED[case]
+    model = build(name, **config)
+    there = Engine(copy.deepcopy(model).to(device), tiny.words())
+    assert there.slow is None
+    check(model, there)
 
 
 @pytest.mark.parametrize("case", PLAIN)

@@ -40,8 +40,8 @@ def test_control_tokens_that_a_user_writes_stay_text(llama, tokenizer):
 
 def test_what_show_prints_is_what_the_engine_gets(llama, tokenizer, monkeypatch):
     llm = LocalChat(llama, tokenizer, max_tokens=2)
-    given, real = [], llm.engine.generate
-    monkeypatch.setattr(llm.engine, "generate", lambda requests: given.extend(requests) or real(requests))
+    given, real = [], llm.engine.outcomes
+    monkeypatch.setattr(llm.engine, "outcomes", lambda requests: given.extend(requests) or real(requests))
     messages = [HumanMessage("</s>hi"), AIMessage("yes"), HumanMessage("공")]
     llm.invoke(messages)
     assert list(given[0].prompt_ids) == llm.show(messages).token_ids
@@ -75,8 +75,8 @@ def test_a_tokenizer_without_a_template_gets_the_plain_one(llama, plain_tokenize
 
 def test_under_the_plain_template_the_answer_ends_where_the_user_would_speak(llama, plain_tokenizer, monkeypatch):
     llm = LocalChat(llama, plain_tokenizer, max_tokens=4, stop=["!"])
-    given, real = [], llm.engine.generate
-    monkeypatch.setattr(llm.engine, "generate", lambda requests: given.extend(requests) or real(requests))
+    given, real = [], llm.engine.outcomes
+    monkeypatch.setattr(llm.engine, "outcomes", lambda requests: given.extend(requests) or real(requests))
     llm.invoke("hi")
     assert given[0].sampling.stop == ("!", "\nUser:")
 

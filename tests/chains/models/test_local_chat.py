@@ -148,6 +148,9 @@ def test_the_event_loop_goes_on_while_the_model_works(form, llama, tokenizer, mo
     ("given", "said"),
     [
         ({"max_new_tokens": 5}, "no parameter 'max_new_tokens'.*did you mean 'max_tokens'"),
+        ({"stop_sequences": ["x"]}, "no parameter 'stop_sequences'.*did you mean 'stop'"),
+        ({"num_return_sequences": 2}, "did you mean 'n'"),
+        ({"do_sample": False}, "did you mean 'temperature'"),
         ({"temprature": 0}, "did you mean 'temperature'"),
         ({"n": 0}, "n=0 cannot be used"),
         ({"max_tokens": 0}, "max_tokens=0 cannot be used"),

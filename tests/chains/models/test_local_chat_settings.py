@@ -28,8 +28,8 @@ def asked(monkeypatch):
 
     def watch(llm):
         seen, engine = [], llm.engine
-        generate, stream = engine.generate, engine.stream
-        monkeypatch.setattr(engine, "generate", lambda requests: seen.extend(requests) or generate(requests))
+        outcomes, stream = engine.outcomes, engine.stream
+        monkeypatch.setattr(engine, "outcomes", lambda requests: seen.extend(requests) or outcomes(requests))
         monkeypatch.setattr(engine, "stream", lambda request: seen.append(request) or stream(request))
         return seen
 

@@ -38,8 +38,8 @@ def plain(llama, tokenizer):
 @pytest.fixture
 def requests(monkeypatch, llm):
     """What the engine is asked, call by call."""
-    seen, real = [], llm.engine.generate
-    monkeypatch.setattr(llm.engine, "generate", lambda asked: seen.append(asked) or real(asked))
+    seen, real = [], llm.engine.outcomes
+    monkeypatch.setattr(llm.engine, "outcomes", lambda asked: seen.append(asked) or real(asked))
     return seen
 
 
@@ -175,12 +175,13 @@ def test_18_every_kind_of_model_name_that_an_error_offers_is_one(monkeypatch, fo
 
 
 def test_19_another_engine_can_stand_behind_the_model(llm):
-    """Whatever has `generate`, `stream` and `context` serves: no list of classes is asked."""
+    """Whatever has `outcomes`, `stream` and `room` serves: no list of classes is asked."""
 
     class Echo:
-        context = 4096
+        def room(self, length, max_tokens):
+            return max_tokens
 
-        def generate(self, requests):
+        def outcomes(self, requests):
             from chains.models.engine import Completion
 
             return [Completion([5], [], f"{len(request.prompt_ids)} tokens", "stop") for request in requests]

@@ -17,6 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from chains.errors import BusyError, MachineError, ModelError, UsageError
 from chains.models import allocator
 from chains.models import engine as engine_module
+from chains.models import scheduler as scheduler_module
 from chains.models.engine import Completion, Engine, Request, Sampling
 from tests import tiny
 
@@ -371,6 +372,75 @@ def test_logits_that_are_not_finite_end_only_their_row():
     assert len(good.future.result(DEADLINE_S).token_ids) == 5
 
 
+def fails(error):
+    def fail(*given):
+        raise error
+
+    return fail
+
+
+MEMORY = torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_an_answer_that_cannot_be_kept_for_lack_of_memory_is_still_given(engine, weights, monkeypatch):
+    monkeypatch.setattr(engine._runner._store, "kept", fails(MEMORY))
+    (other,) = engine.submit([Request(ids(1, 40), greedy(60))])
+    (kept,) = engine.submit([Request(ids(2, 40), greedy(3))], keep=True)
+    assert kept.future.result(DEADLINE_S).token_ids == alone(weights, Request(ids(2, 40), greedy(3)))
+    assert len(other.future.result(DEADLINE_S).token_ids) == 60
+    assert engine.stats()["prefix_tokens_kept"] == 0
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_row_that_cannot_leave_in_peace_hangs_nobody(engine, monkeypatch, cancelled):
+    real = engine._runner.leave
+    monkeypatch.setattr(
+        engine._runner, "leave", lambda row: fails(IndexError("bad"))() if len(row.ids) == 41 else real(row)
+    )
+    with engine._state:
+        (other,) = engine.submit([Request(ids(1, 40), greedy(60))])
+        (odd,) = engine.submit([Request(ids(2, 41), greedy(400 if cancelled else 3))], keep=True)
+    while cancelled and engine.stats()["tokens"] < 6:
+        time.sleep(0.002)
+    if cancelled:
+        odd.cancel()
+    with pytest.raises(CancelledError if cancelled else ModelError):
+        odd.future.result(DEADLINE_S)
+    assert len(other.future.result(DEADLINE_S).token_ids) == 60
+
+
+def test_a_beginning_that_cannot_be_kept_ends_only_who_it_was_read_for(engine, monkeypatch):
+    monkeypatch.setattr(engine._runner, "filled", fails(MEMORY))
+    with engine._state:
+        (other,) = engine.submit([Request(ids(1, 40), greedy(60))])
+        first, second = engine.submit([Request((*ids(7, 60), *ids(n, 5)), greedy(3)) for n in (2, 3)])
+    with pytest.raises(MachineError, match="not enough memory"):
+        first.future.result(DEADLINE_S)
+    assert len(second.future.result(DEADLINE_S).token_ids) == 3
+    assert len(other.future.result(DEADLINE_S).token_ids) == 60
+
+
+def test_sampling_that_fails_ends_the_rows_it_was_for(engine, monkeypatch):
+    real = scheduler_module.choose
+    monkeypatch.setattr(
+        scheduler_module,
+        "choose",
+        lambda logits, draws: fails(MEMORY)() if any(d.sampling.seed == 13 for d in draws) else real(logits, draws),
+    )
+    (odd,) = engine.submit([Request(ids(1, 9), Sampling(max_tokens=3, seed=13))])
+    with pytest.raises(MachineError, match="not enough memory"):
+        odd.future.result(DEADLINE_S)
+    assert len(engine.generate([Request(ids(2, 9), greedy(5))])[0].token_ids) == 5
+
+
+def test_what_stops_the_engine_leaves_no_pages_taken(engine, monkeypatch):
+    monkeypatch.setattr(engine._scheduler, "_advance", fails(ZeroDivisionError()))
+    (ticket,) = engine.submit([Request(ids(1, 90), greedy(5))])
+    with pytest.raises(ZeroDivisionError):
+        ticket.future.result(DEADLINE_S)
+    assert engine._runner._store.unused and not engine._runner._pages
+
+
 def test_an_engine_whose_thread_dies_tells_everyone_and_starts_anew(engine, monkeypatch):
     monkeypatch.setattr(engine._scheduler, "_admit", lambda: 1 / 0)
     (ticket,) = engine.submit([Request(ids(1, 9), greedy(5))])
@@ -418,6 +488,34 @@ def test_many_streams_in_one_event_loop(engine, weights):
     for number, (text, last) in enumerate(asyncio.run(all_of_them())):
         assert isinstance(last, Completion) and text == last.text
         assert last.token_ids == alone(weights, Request(ids(number, 10), greedy(12)))
+
+
+def test_64_streams_at_once_are_all_served_before_one_has_ended(engine):
+    """Each is a thread of its own; with every step each gets its token, so the slowest is done when the others are."""
+    begun, ended, failed = [], [], []
+
+    def read(number):
+        try:
+            stream = engine.stream(Request(ids(number, 10), greedy(40)))
+            next(stream)
+            begun.append((number, len(ended)))
+            list(stream)
+            ended.append((number, time.monotonic()))
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(64)]
+    start = time.monotonic()
+    with engine._state:
+        for thread in threads:
+            thread.start()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    assert not failed and len(ended) == 64
+    took = sorted(moment - start for _, moment in ended)
+    assert took[-1] <= 2 * took[32]
+    assert sum(before == 0 for _, before in begun) >= 32  # a thread may be late to look
+    assert engine.stats()["steps"] < 64 + 3 * 40
 
 
 def test_the_same_rollouts_come_out_whenever_they_are_asked(weights):

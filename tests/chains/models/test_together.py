@@ -4,13 +4,16 @@ import asyncio
 import time
 
 import pytest
+import torch
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from chains import LLMChain, LocalChat, UsageError
+from chains import LLMChain, LocalChat, ModelError, UsageError
+from tests.chains.models.conftest import TEMPLATE, make_tokenizer
 
 TOPICS = ["tea", "a long walk by the river", "비"]
 
@@ -67,6 +70,23 @@ def test_a_pipe_of_langchain_parts_reaches_the_engine_once(form, llm, calls):
     assert sizes == [3]
 
 
+@pytest.mark.parametrize("make", ["model", "pipe", "chain"])
+def test_the_same_prompt_many_times_is_read_once(make, llama, tokenizer):
+    """What is asked of the engine at once shares its beginning: all tokens but the last, of every prompt."""
+    llm = LocalChat(llama, tokenizer, temperature=1, max_tokens=6)
+    text = "Write about a long walk by the river."
+    runnable, given = {
+        "model": (llm, text),
+        "pipe": (ChatPromptTemplate.from_messages([("user", "{x}")]) | llm | StrOutputParser(), {"x": text}),
+        "chain": (LLMChain(llm=llm, prompt="{x}"), {"x": text}),
+    }[make]
+    llm.engine.weights_changed()
+    before = llm.engine.stats()["prefix_tokens_reused"]
+    answers = runnable.batch([given] * 5)
+    assert len({str(answer) for answer in answers}) == 5
+    assert llm.engine.stats()["prefix_tokens_reused"] - before == 5 * (len(llm.show(text).token_ids) - 1)
+
+
 @both
 def test_bound_settings_and_bound_stops_reach_the_engine_once(form, llm, calls):
     whole = llm.invoke("tea").text
@@ -92,8 +112,8 @@ def test_each_prompt_has_a_run_with_its_own_config(form, llm):
 
 
 def test_every_run_begins_before_the_engine_and_ends_after_it(llm, monkeypatch):
-    listener, real = Listener(), llm.engine.generate
-    monkeypatch.setattr(llm.engine, "generate", lambda requests: listener.heard.append(("engine",)) or real(requests))
+    listener, real = Listener(), llm.engine.outcomes
+    monkeypatch.setattr(llm.engine, "outcomes", lambda requests: listener.heard.append(("engine",)) or real(requests))
     llm.batch(TOPICS, {"callbacks": [listener]})
     assert [event[0] for event in listener.heard] == ["start"] * 3 + ["engine"] + ["end"] * 3
 
@@ -114,6 +134,46 @@ def test_one_bad_prompt_does_not_take_the_others_with_it(form, llm, calls):
         run(form, llm, ["tea", long])
 
 
+@pytest.fixture
+def poisoned():
+    """A model that makes NaN of one letter, `~`, and of nothing else."""
+    tok = make_tokenizer(TEMPLATE)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    made = LlamaForCausalLM(LlamaConfig(vocab_size=len(tok), max_position_embeddings=256, eos_token_id=1, **sizes))
+    with torch.no_grad():
+        made.model.embed_tokens.weight[tok.convert_tokens_to_ids("~")] = torch.nan
+    return LocalChat(made.eval(), tok, temperature=0, max_tokens=12, logit_bias={tok.convert_tokens_to_ids("~"): -100})
+
+
+@both
+@pytest.mark.parametrize("listened", [True, False])
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_prompt_that_the_engine_fails_on_does_not_take_the_others_with_it(form, poisoned, listened, n):
+    listener = Listener()
+    config = {"callbacks": [listener]} if listened else None
+    expected = [poisoned.invoke(prompt).text for prompt in ("tea", "rain")]
+    first, bad, last = run(form, poisoned, ["tea", "a~b", "rain"], config, return_exceptions=True, n=n)
+    assert [first.text, last.text] == expected
+    assert isinstance(bad, ModelError) and "not finite" in str(bad)
+    if listened:
+        assert sorted(event[0] for event in listener.heard) == ["end", "end", "error", "start", "start", "start"]
+    with pytest.raises(ModelError, match="not finite"):
+        run(form, poisoned, ["tea", "a~b"])
+
+
+@both
+def test_a_prompt_that_memory_has_no_room_for_does_not_take_the_others_with_it(form, llama, tokenizer):
+    llm = LocalChat(llama, tokenizer, temperature=0, max_tokens=12)
+    expected = llm.invoke("tea").text
+    llm.engine.max_tokens = 60
+    first, bad = run(form, llm, ["tea", "x" * 60], return_exceptions=True)
+    assert first.text == expected
+    assert isinstance(bad, UsageError) and "the engine has memory for 60" in str(bad)
+    with pytest.raises(UsageError, match="has memory for 60"):
+        list(llm.stream("x" * 60))
+
+
 @both
 def test_what_stops_the_engine_ends_every_run(form, llm, monkeypatch):
     def broken(requests, keep):
@@ -132,7 +192,7 @@ def test_an_interrupt_ends_every_run_and_is_passed_on(llm, monkeypatch):
     def stopped(requests):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(llm.engine, "generate", stopped)
+    monkeypatch.setattr(llm.engine, "outcomes", stopped)
     listener = Listener()
     with pytest.raises(KeyboardInterrupt):
         llm.batch(TOPICS, {"callbacks": [listener]})

@@ -84,7 +84,7 @@ def says(monkeypatch):
                     yield piece
             yield whole
 
-        monkeypatch.setattr(engine, "generate", lambda requests: [whole] * len(requests))
+        monkeypatch.setattr(engine, "outcomes", lambda requests: [whole] * len(requests))
         monkeypatch.setattr(engine, "stream", stream)
         return llm
 
