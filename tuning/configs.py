@@ -21,6 +21,7 @@ DEVICES = ("cpu", "cuda", "mps")
 DEVICE_HELP = (
     "where it is computed, cpu, cuda or mps (Apple's GPU); none takes the first GPU, or the CPU where there is none"
 )
+"""Beside what names a run: its checkpoint goes on on any device."""
 PACKING_HELP = "lay rows end to end; without it they are padded"
 TENSORBOARD_HELP = "show the run's numbers while it runs: tensorboard --logdir ~/.chaintune (CHAINTUNE_HOME); they are kept beside the model"
 CHECKPOINTING_HELP = "compute activations again in the backward pass: less memory, a third more time"

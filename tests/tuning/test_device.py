@@ -31,12 +31,13 @@ if STANDING_IN:
     switched = stand_in.switch_on()
 
 
+@pytest.mark.timeout(900)
 def test_every_stage_on_the_stand_in():
     """Run this file once more, in a process that has the stand-in."""
     if STANDING_IN:
         pytest.skip("this is that process")
     told = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__],
+        [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", __file__],
         env={**os.environ, "CHAINTUNE_TEST_STAND_IN": "1"}, cwd=Path(__file__).parents[2],
         capture_output=True, text=True,
     )  # fmt: skip
