@@ -15,7 +15,7 @@ import torch
 
 from chains.models.engine import Engine
 from chains.models.scorer import Scorer
-from tuning import adapter, averaging, base, losses, packing, rollout
+from tuning import adapter, averaging, base, losses, packing, placement, rollout
 from tuning.compute import Compute, half, halved
 from tuning.configs import GRPOConfig, PPOConfig
 from tuning.optimizer import Optimizer
@@ -104,7 +104,7 @@ class Actors:
         seen = read(answers, compute.packed)
         with compute.reading() as policy:
             logits, values = logits_and_values(policy, self.value, seen)
-        chosen, entropy = losses.token_logps_and_entropy(logits, seen.actions)
+        chosen, entropy = losses.token_logps_and_entropy(logits, seen.targets(logits))
         return Seen(*(seen.spread(each) for each in (chosen, entropy, values)))
 
     @torch.no_grad()
@@ -136,7 +136,7 @@ def logits_and_values(model: Any, head: Any, seen: Reading) -> tuple[torch.Tenso
         logits = seen.logits(model)
     finally:
         handle.remove()
-    hidden = kept[0].flatten(0, -2)[seen.before]  # (N, D)
+    hidden = kept[0].flatten(0, -2)[placement.moved(seen.before, logits.device)]  # (N, D)
     return logits, head(hidden.float())[:, 0]
 
 
@@ -176,6 +176,7 @@ def judge_of(reward: base.Base, dtype: str) -> Scorer:
 
 def zero_head(model: Any) -> torch.nn.Linear:
     """Return a scalar head for the model's trunk that says 0 of every state: it begins as no baseline, not as a wrong one."""
-    head = torch.nn.Linear(model.get_output_embeddings().weight.shape[1], 1, bias=False)
+    weight = model.get_output_embeddings().weight
+    head = torch.nn.Linear(weight.shape[1], 1, bias=False, device=weight.device)
     torch.nn.init.zeros_(head.weight)
     return head

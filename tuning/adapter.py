@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from chains.models.engine import Engine
+from tuning import placement
 
 NAME = "default"
 
@@ -24,9 +25,9 @@ def put_on(model: Any, rank: int, alpha: int, seed: int) -> Any:
     settings = LoraConfig(
         r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
     )
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    with placement.random_kept(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # GPT-2's layers lie the other way round, which peft sees and says
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # peft draws on the CPU, wherever the base is
         wrapped = get_peft_model(model, settings).eval()
     lowrank.speed_up(wrapped)
     return wrapped

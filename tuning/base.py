@@ -19,7 +19,7 @@ from chains.models import linear, registry
 from chains.models.scorer import check_head
 from chains.models.templates import PLAIN_TEMPLATE
 from chains.models.weights import changed, quiet
-from tuning import curves, devices, events
+from tuning import curves, devices, events, placement
 from tuning.loop import Metrics
 
 
@@ -34,8 +34,8 @@ class Base:
     meta: dict[str, Any]
 
 
-def load(name: str, kind: str = "chat", dropout: float = 0.0, **how: Any) -> Base:
-    """Return the model `name` (a registry name or `hf:<folder or id>`) ready to train by fast products, every residual dropout set to `dropout`.
+def load(name: str, kind: str = "chat", dropout: float = 0.0, device: torch.device = placement.CPU, **how: Any) -> Base:
+    """Return the model `name` (a registry name or `hf:<folder or id>`) on the device, ready to train by fast products, every residual dropout set to `dropout`.
 
     `kind` is what is wanted: `chat` takes the language model, `reward` a model with one scalar head; `how` goes to transformers, as the
     type of frozen weights does. Raises UsageError where the named model is of the other kind.
@@ -67,6 +67,8 @@ def load(name: str, kind: str = "chat", dropout: float = 0.0, **how: Any) -> Bas
         missing = sorted(report["missing_keys"])[0]
         raise MachineError(f"the weights of {name!r} are not whole: {missing} is missing; get or make the model again")
     tokenizer.chat_template = tokenizer.chat_template or PLAIN_TEMPLATE
+    if placement.of(model) != device:
+        model.to(device)
     set_dropout(model, dropout)
     linear.accelerate_learning(model)
     context = getattr(model.config, "max_position_embeddings", None) or 2**31
@@ -107,9 +109,11 @@ def begin(stage: str, config: Any, parents: Sequence[str] = (), also: str = "") 
 
     `also` stands for what the run hangs on besides; what the configuration asks for beside the training is no part of it.
 
-    Raises UsageError where the same run was stopped half-way and a data file has changed since.
+    Raises UsageError where the machine has not the device that is asked for, or the same run was stopped half-way and a data file has
+    changed since.
     """
     devices.join(stage)
+    placement.place(config.device)
     data = file_hashes(config)
     weights = {name: changed(source(name)) for name in parents}
     beside = {item.name for item in fields(config) if item.metadata["beside"]}
@@ -156,7 +160,7 @@ def publish(run: Run, name: str, model: Any, tokenizer: Any, history: list[Metri
         "data": run.data,
         "metrics": history[-1],
         "versions": versions(),
-        "machine": machine(),
+        "machine": machine(run.config.device),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         **facts,
     }
@@ -199,9 +203,10 @@ def versions() -> dict[str, str]:
     return {package: _version(package) for package in ("chaintune", "torch", "transformers")}
 
 
-def machine() -> dict[str, Any]:
-    """Return what else sums depend on in their last bits: the processor's instructions, and who shares the sums."""
+def machine(device: str | None) -> dict[str, Any]:
+    """Return what else sums depend on in their last bits: where they are computed, the processor's instructions, and who shares the sums."""
     return {
+        "device": placement.called(placement.place(device)),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "processes": devices.count(),

@@ -17,6 +17,11 @@ MAX_SEED = 2**31 - 1
 
 DTYPES = ("float32", "bfloat16")
 DTYPE_HELP = "what is computed with, float32 or bfloat16; the weights that are trained stay float32"
+DEVICES = ("cpu", "cuda", "mps")
+DEVICE_HELP = (
+    "where it is computed, cpu, cuda or mps (Apple's GPU); none takes the first GPU, or the CPU where there is none"
+)
+"""Beside what names a run: its checkpoint goes on on any device."""
 PACKING_HELP = "lay rows end to end; without it they are padded"
 TENSORBOARD_HELP = "show the run's numbers while it runs: tensorboard --logdir ~/.chaintune (CHAINTUNE_HOME); they are kept beside the model"
 CHECKPOINTING_HELP = "compute activations again in the backward pass: less memory, a third more time"
@@ -79,6 +84,7 @@ class PretrainConfig:
     weight_decay: float = option("decoupled, on matrices only (GPT-3: 0.1)", 0.1, least=0)
     clip: float = option("the largest gradient norm (GPT-3: 1.0)", 1.0, above=0)
     seed: int = option("of the weights, the order and everything else", 0, least=0, most=MAX_SEED)
+    device: str | None = option(DEVICE_HELP, None, choices=DEVICES, beside=True)
     tensorboard: bool = option(TENSORBOARD_HELP, False, beside=True)
 
 
@@ -133,6 +139,7 @@ class SFTConfig:
     samples: int = option("validation prompts whose answers are shown after each epoch", 0, least=0)
     max_tokens: int = option("the longest answer that is shown or scored, in tokens", 64, least=1)
     seed: int = option("of the order, of dropout and of a new adapter", 0, least=0, most=MAX_SEED)
+    device: str | None = option(DEVICE_HELP, None, choices=DEVICES, beside=True)
     tensorboard: bool = option(TENSORBOARD_HELP, False, beside=True)
 
 
@@ -159,6 +166,7 @@ class RewardConfig:
     packing: bool = option("compute a prompt once for all its answers", True)
     gradient_checkpointing: bool = option(CHECKPOINTING_HELP, False)
     seed: int = option("of the order and of the new head", 0, least=0, most=MAX_SEED)
+    device: str | None = option(DEVICE_HELP, None, choices=DEVICES, beside=True)
     tensorboard: bool = option(TENSORBOARD_HELP, False, beside=True)
 
 
@@ -213,6 +221,7 @@ class PPOConfig:
     )
     clip: float = option("the largest gradient norm", 1.0, above=0)
     seed: int = option("of the prompts' order and of every sample", 0, least=0, most=MAX_SEED)
+    device: str | None = option(DEVICE_HELP, None, choices=DEVICES, beside=True)
     tensorboard: bool = option(TENSORBOARD_HELP, False, beside=True)
 
 
@@ -235,6 +244,7 @@ class DPOConfig:
     weight_decay: float = option("decoupled, on matrices only", 0.0, least=0)
     clip: float = option("the largest gradient norm", 1.0, above=0)
     seed: int = option("of the order", 0, least=0, most=MAX_SEED)
+    device: str | None = option(DEVICE_HELP, None, choices=DEVICES, beside=True)
     tensorboard: bool = option(TENSORBOARD_HELP, False, beside=True)
 
 
@@ -268,6 +278,7 @@ class GRPOConfig:
     dtype: str = option(DTYPE_HELP, "float32", choices=DTYPES)
     clip: float = option("the largest gradient norm", 1.0, above=0)
     seed: int = option("of the prompts' order and of every sample", 0, least=0, most=MAX_SEED)
+    device: str | None = option(DEVICE_HELP, None, choices=DEVICES, beside=True)
     tensorboard: bool = option(TENSORBOARD_HELP, False, beside=True)
 
 
@@ -302,4 +313,5 @@ class RoundsConfig:
     ptx_coefficient: float = option("weight of the mixed-in loss", 27.8, least=0)
     max_tokens: int = option("longest answer, in tokens", 40, least=1)
     seed: int = option("of everything", 0, least=0, most=MAX_SEED)
+    device: str | None = option(DEVICE_HELP, None, choices=DEVICES, beside=True)
     tensorboard: bool = option(TENSORBOARD_HELP, False, beside=True)

@@ -15,7 +15,7 @@ import torch
 
 from chains.errors import UsageError
 from chains.models import registry
-from tuning import base, devices, encode, formats, loop, losses
+from tuning import base, devices, encode, formats, loop, losses, placement
 from tuning.configs import DPOConfig as Config
 from tuning.configs import check
 from tuning.forward import chosen_logits, chosen_tokens, spread
@@ -54,7 +54,7 @@ def train(
     name = name or registry.new_name(config.model, config.suffix)
     rows = formats.read_rankings(config.data)
     held = formats.read_rankings(config.validation) if config.validation else []
-    start = base.load(config.model)
+    start = base.load(config.model, device=placement.place(config.device))
     model = start.model.eval()
     train_set = ranked_rows(start, rows, config.data)
     valid_set = ranked_rows(start, held, str(config.validation))
@@ -112,8 +112,9 @@ def chats(row: formats.Row) -> list[formats.Row]:
 def answer_logps(model: torch.nn.Module, answers: Sequence[encode.Example]) -> torch.Tensor:
     """Return log pi(answer | prompt) in nats, summed over the answer's tokens and its end-of-turn token: (B,)."""
     ids, learned = encode.pad([a.ids for a in answers]), encode.pad([a.learned for a in answers])  # (B, T)
-    logps = losses.token_logps(chosen_logits(model, ids, learned), chosen_tokens(ids, learned))  # (N,)
-    return spread(logps, learned).sum(dim=1)
+    logits = chosen_logits(model, ids, learned)
+    logps = losses.token_logps(logits, placement.moved(chosen_tokens(ids, learned), logits.device))  # (N,)
+    return spread(logps.cpu(), learned).sum(dim=1)
 
 
 def learn(model: torch.nn.Module, batch: Sequence[Ranked], beta: float) -> loop.Metrics:

@@ -10,7 +10,7 @@ import torch
 from chains.measures import exact
 from chains.models.engine import Engine, Request, Sampling
 from chains.models.scorer import Scorer
-from tuning import base, encode, formats, rollout, sft
+from tuning import base, encode, formats, placement, rollout, sft
 
 Judge = Callable[[formats.Row, str], float]
 """A labeler's rule: (chat row with the reference answer, the model's answer) -> score."""
@@ -39,7 +39,7 @@ class Quality:
 
 def perplexity(model_name: str, path: str) -> float:
     """Return exp of the mean loss a token over the assistant's tokens of a chat JSONL file."""
-    start = base.load(model_name)
+    start = base.load(model_name, device=placement.place(None))
     examples = encode.examples(start.tokenizer, formats.read_chat(path), path, start.context)
     return math.exp(sft.mean_loss(start.model.eval(), examples))
 

@@ -7,20 +7,24 @@ from typing import Any
 
 import torch
 
+from tuning import placement
+
 
 def logits_at(model: Any, places: torch.Tensor, **inputs: Any) -> torch.Tensor:
     """Return the logits (N, V) at `places` (N,) among all the tokens that the model reads by `inputs`, counted row by row.
 
     The head sees only the N positions, in any architecture, since its input is cut before it; what the model does after its head must be
-    elementwise (a scale or a soft cap is).
+    elementwise (a scale or a soft cap is). What is given may be on the CPU; the logits are where the model is.
     """
+    device = placement.of(model)
+    chosen = placement.moved(places, device)
 
     def cut(module: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        return (given[0].flatten(0, -2)[places],)  # (N, D)
+        return (given[0].flatten(0, -2)[chosen],)  # (N, D)
 
     handle = model.get_output_embeddings().register_forward_pre_hook(cut)
     try:
-        logits: torch.Tensor = model(**inputs).logits
+        logits: torch.Tensor = model(**placement.given(inputs, device)).logits
         return logits
     finally:
         handle.remove()
@@ -28,8 +32,9 @@ def logits_at(model: Any, places: torch.Tensor, **inputs: Any) -> torch.Tensor:
 
 def hidden_at(trunk: Any, places: torch.Tensor, **inputs: Any) -> torch.Tensor:
     """Return the hidden states (N, D) at `places` (N,) among all the tokens that the trunk reads by `inputs`, counted row by row."""
-    hidden: torch.Tensor = trunk(**inputs).last_hidden_state
-    return hidden.flatten(0, -2)[places]
+    device = placement.of(trunk)
+    hidden: torch.Tensor = trunk(**placement.given(inputs, device)).last_hidden_state
+    return hidden.flatten(0, -2)[placement.moved(places, device)]
 
 
 def chosen_logits(model: Any, ids: torch.Tensor, chosen: torch.Tensor, **inputs: Any) -> torch.Tensor:

@@ -13,12 +13,13 @@ from tuning import adapter, base
 from tuning.configs import SFTConfig
 
 
-def load(config: SFTConfig) -> base.Base:
-    """Return `config.model` under a fresh adapter, ready to train. Raises UsageError where its 4-bit weights need what is not installed."""
+def load(config: SFTConfig, device: torch.device) -> base.Base:
+    """Return `config.model` under a fresh adapter on the device, ready to train. Raises UsageError where its 4-bit weights need what is not installed."""
     how: dict[str, Any] = {"dtype": getattr(torch, config.dtype)}
     if config.quantize:
         how["quantization_config"] = _four_bits(how["dtype"])
-    start = base.load(config.model, dropout=config.dropout, **how)
+        how |= {} if device.type == "cpu" else {"device_map": {"": device}}  # a GPU packs its own way
+    start = base.load(config.model, dropout=config.dropout, device=device, **how)
     for module in start.model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = (

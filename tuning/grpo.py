@@ -29,6 +29,7 @@ from tuning import (
     loop,
     losses,
     packing,
+    placement,
     ppo,
     prompting,
     rollout,
@@ -193,10 +194,11 @@ def made(config: Config, rewards: Sequence[Reward] = ()) -> Training:
     rows = [row for _, row in formats.read(config.prompts)]
     messages = formats.read_prompts(config.prompts)
     known = [rule(config.rule, rows, config.prompts)] if config.rule else []
-    start, scorer = base.load(config.policy), None
+    device = placement.place(config.device)
+    start, scorer = base.load(config.policy, device=device), None
     context = start.context
     if config.reward_model:
-        judge = base.load(config.reward_model, kind="reward")
+        judge = base.load(config.reward_model, "reward", device=device)
         ppo.same_vocabulary(start, judge)
         context = min(context, judge.context)
         scorer = actors.judge_of(judge, config.dtype)

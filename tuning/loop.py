@@ -3,7 +3,7 @@
 A stage gives `run` a function that does step number i. What must survive a stop is in a `State`: weights, optimisers, and a few numbers.
 A step's data and samples come from (seed, i) and from torch's generator, which the checkpoint holds; so a run that was killed and is
 started again with the same configuration ends, on a CPU, with the same weights bit for bit as one that was never stopped.
-Checkpoints are safetensors and JSON, written beside and renamed.
+Checkpoints are safetensors and JSON, written beside and renamed; one that was written on another device is read as well.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ from safetensors.torch import load_file, load_model, save_file, save_model
 
 from chains.errors import ModelError, UsageError
 from chains.home import publish_folder
-from tuning import devices, events, memory
+from tuning import devices, events, memory, placement
 from tuning.optimizer import Optimizer
 
 Metrics = dict[str, float]
@@ -61,6 +61,11 @@ class State:
     optimizers: dict[str, Optimizer]
     numbers: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return placement.of(next(iter(self.modules.values())))
+
 
 def run(
     stage: str,
@@ -85,7 +90,7 @@ def run(
     with (
         alone(folder),
         memory.kept(),
-        torch.random.fork_rng(devices=[]),
+        placement.random_kept(state.device),
         _Interruption() as interruption,
         events.writing(folder, tensorboard and devices.leads()) as write,
     ):
@@ -144,7 +149,7 @@ def save(state: State, history: list[Metrics], folder: Path) -> None:
             save_model(module, str(work / f"weights.{name}.safetensors"))
         for name, optimizer in state.optimizers.items():
             save_file(optimizer.tensors(), work / f"optimizer.{name}.safetensors")
-        save_file({"torch": torch.get_rng_state()}, work / "random.safetensors")
+        save_file(placement.random_state(state.device), work / "random.safetensors")
         (work / "state.json").write_text(json.dumps({"numbers": state.numbers, "history": history}))
     for old in _checkpoints(folder)[:-2]:
         shutil.rmtree(old, ignore_errors=True)
@@ -172,7 +177,7 @@ def restore(state: State, folder: Path) -> list[Metrics]:
         try:
             saved = json.loads((path / "state.json").read_text())
             tensors = {name: load_file(path / f"optimizer.{name}.safetensors") for name in state.optimizers}
-            generator = load_file(path / "random.safetensors")["torch"]
+            random = load_file(path / "random.safetensors")
             history: list[Metrics] = saved["history"]
             weights = [path / f"weights.{name}.safetensors" for name in state.modules]
             for file in weights:
@@ -183,7 +188,7 @@ def restore(state: State, folder: Path) -> list[Metrics]:
             load_model(module, str(file))
         for name, optimizer in state.optimizers.items():
             optimizer.load(tensors[name])
-        torch.set_rng_state(generator)
+        placement.set_random_state(random, state.device)
         state.numbers.update(saved["numbers"])
         return history
     return []

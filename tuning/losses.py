@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 
 PIECE = 32
-"""Rows of a vocabulary's numbers that are looked at together."""
+"""Rows of a vocabulary's numbers that a CPU looks at together."""
+GPU_PIECE = 2**26
+"""Numbers that a GPU looks at together: enough to be at its best, and 256 MB."""
 
 
 def token_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -36,7 +38,8 @@ class _TokenLogps(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         logp = torch.log_softmax(logits, dim=-1, dtype=torch.float32)  # (N, V)
-        entropy = torch.cat([-(piece.exp() * piece).sum(dim=-1) for piece in logp.split(PIECE)])
+        pieces = PIECE if logp.device.type == "cpu" else max(PIECE, GPU_PIECE // logp.shape[1])
+        entropy = torch.cat([-(piece.exp() * piece).sum(dim=-1) for piece in logp.split(pieces)])
         ctx.save_for_backward(logp, targets)
         ctx.dtype = logits.dtype
         ctx.mark_non_differentiable(entropy)

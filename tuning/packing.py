@@ -16,6 +16,7 @@ from transformers import AttentionInterface
 
 from chains.errors import ModelError
 from chains.models import attending as attention
+from tuning import gathered, placement
 
 NAME = "chaintune_training"
 LONG = 1024
@@ -84,17 +85,18 @@ def refusal(model: Any) -> str | None:
     inner = model.get_base_model() if hasattr(model, "peft_config") else model
     trunk, size = inner.base_model, model.config.get_text_config().vocab_size
     first, second, third = ([token % size for token in ids] for ids in ((11, 7, 5), (13, 3), (2, 17, 19, 23)))
-    training = model.training
+    training, device = model.training, placement.of(model)
     try:
         with torch.no_grad():
             model.eval()
             alone = [
-                trunk(input_ids=torch.tensor([ids]), use_cache=False).last_hidden_state[0, -1]
+                trunk(input_ids=torch.tensor([ids], device=device), use_cache=False).last_hidden_state[0, -1]
                 for ids in (first + second, first + third)
             ]
             pack = branches([(first, [second, third])])
             with attending(model):
-                found = trunk(**arguments(pack)).last_hidden_state[0, pack.ends[1:]]
+                said = trunk(**placement.given(arguments(pack), device)).last_hidden_state[0]
+                found = said[placement.moved(pack.ends[1:], device)]
     except Exception as error:  # code of any model: whatever it raises, it is run another way
         return f"a packed forward fails ({type(error).__name__}: {str(error).splitlines()[0]})"
     finally:
@@ -121,6 +123,9 @@ def _attention(
     if pack is None or softcap is not None or s_aux is not None or dropout:
         raise ModelError(f"{type(module).__name__} needs more of its attention than a pack gives")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if query.device.type != "cpu":
+        whole = gathered.attention(query[0], key[0], value[0], pack.lengths, pack.follows, scale, sliding_window)
+        return whole.transpose(0, 1)[None], None
     asked, keys, values = (each[0].split(pack.lengths, dim=1) for each in (query, key, value))
     said = []
     for place, before in enumerate(pack.follows):
@@ -142,8 +147,8 @@ def _piece(
     Plain products are 3 to 5 times as fast as torch's attention, forward and backward, for some hundred tokens on a CPU in bfloat16.
     """
     (heads, n, width), (kv_heads, total, _) = query.shape, key.shape
-    if total > LONG or query.device.type != "cpu":
-        hidden = _hidden(total, query.dtype, window)[total - n : total, :total].to(query.device)
+    if total > LONG:
+        hidden = _hidden(total, query.dtype, window)[total - n : total, :total]
         attend = torch.nn.functional.scaled_dot_product_attention
         return attend(query[None], key[None], value[None], attn_mask=hidden, scale=scale, enable_gqa=heads > kv_heads)[
             0

@@ -12,7 +12,7 @@ import torch
 
 from chains.errors import UsageError
 from chains.models import registry
-from tuning import actors, averaging, base, collapse, evaluate, formats, frozen, loop, losses, prompting
+from tuning import actors, averaging, base, collapse, evaluate, formats, frozen, loop, losses, placement, prompting
 from tuning.actors import Actors
 from tuning.clock import Clock
 from tuning.configs import PPOConfig as Config
@@ -34,7 +34,8 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
     run = base.begin("ppo", config, [config.policy, config.reward_model])
     name = registry.new_name(config.policy, config.suffix)
     messages = formats.read_prompts(config.prompts)
-    start, reward = base.load(config.policy), base.load(config.reward_model, kind="reward")
+    device = placement.place(config.device)
+    start, reward = base.load(config.policy, device=device), base.load(config.reward_model, "reward", device=device)
     same_vocabulary(start, reward)
     context = min(start.context, reward.context)
     prompts = prompting.prompt_ids(start.tokenizer, context, messages, config.prompts, config.max_tokens)

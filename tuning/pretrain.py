@@ -12,7 +12,7 @@ import torch
 
 from chains.errors import UsageError
 from chains.models import linear, registry
-from tuning import base, devices, encode, loop, losses, tokenizer
+from tuning import base, devices, encode, loop, losses, placement, tokenizer
 from tuning.configs import PretrainConfig as Config
 from tuning.configs import check
 from tuning.optimizer import Optimizer, cosine
@@ -39,7 +39,7 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
         raise UsageError(
             f"{config.text} holds {len(stream)} tokens, fewer than one sequence of {config.sequence}; add text"
         )
-    model = new_model(config, words)
+    model = new_model(config, words).to(placement.place(config.device))
     optimizer = Optimizer([model], config.weight_decay, config.clip)
 
     def step(i: int) -> loop.Metrics:
@@ -98,6 +98,7 @@ def cut(stream: torch.Tensor, window: int, count: int, seed: int) -> list[encode
 
 def next_token_loss(model: Any, ids: torch.Tensor) -> torch.Tensor:
     """Return the mean loss in nats a token of predicting each next token of `ids` (B, T+1)."""
+    ids = placement.moved(ids, placement.of(model))
     logits = model(input_ids=ids[:, :-1], use_cache=False).logits  # (B, T, V)
     return losses.token_loss(logits.flatten(0, 1), ids[:, 1:].flatten())
 
@@ -130,8 +131,8 @@ def new_model(config: Config, words: Any) -> Any:
         eos_token_id=words.eos_token_id,
         pad_token_id=words.pad_token_id,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    with placement.random_kept():
+        torch.default_generator.manual_seed(config.seed)
         model = GPT2LMHeadModel(settings)
     linear.accelerate_learning(model)
     return model

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tuning import packing
+from tuning import packing, placement
 from tuning.forward import hidden_at, logits_at
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ class Reading:
     shape: torch.Size
     """(B, T)."""
 
+    def targets(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the actions (N,) where `logits` are."""
+        return placement.moved(self.actions, logits.device)
+
     def logits(self, model: Any) -> torch.Tensor:
         """Return the logits (N, V) that each action was drawn from."""
         return logits_at(model, self.before, **self.inputs)
@@ -39,7 +43,8 @@ class Reading:
         return self.spread(model.score(hidden_at(model.base_model, self.before, **self.inputs))[:, 0].float())
 
     def spread(self, values: torch.Tensor) -> torch.Tensor:
-        """Return `values` (N,) at their actions' places in a (B, T) tensor, 0 elsewhere; gradients flow through."""
+        """Return `values` (N,) at their actions' places in a (B, T) tensor of the CPU, 0 elsewhere; gradients flow through."""
+        values = values.cpu()
         return values.new_zeros(self.shape.numel()).scatter(0, self.places, values).view(self.shape)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from chains.errors import UsageError
 from chains.models import registry
-from tuning import base, loop
+from tuning import base, loop, placement
 
 __all__ = ["Difference", "Made", "train"]
 
@@ -77,8 +77,14 @@ def recipe(entry: registry.Entry) -> tuple[Any, Any]:
             f"{entry.name!r} was made with options that this version does not have ({', '.join(unknown)}); "
             f"install chaintune {entry.meta.get('versions', {}).get('chaintune', 'as it was then')}"
         )
-    config = stage.Config(**entry.meta["config"])
+    config = replace(stage.Config(**entry.meta["config"]), device=_device(entry))
     return stage, replace(config, name=_free(entry.name)) if method == "pretrain" else config
+
+
+def _device(entry: registry.Entry) -> str | None:
+    """Return the kind of device that the model was made on, or None, the usual one, where this machine has none of it."""
+    kind = entry.meta.get("machine", {}).get("device", "cpu").split(" ")[0]
+    return kind if kind == "cpu" or placement.there(kind) else None
 
 
 def _free(name: str) -> str:
@@ -105,9 +111,9 @@ def _check_inputs(entry: registry.Entry, config: Any) -> None:
 
 
 def differences(entry: registry.Entry) -> list[Difference]:
-    """Return what about the libraries and the machine is not what it was when the model was made."""
+    """Return what about the libraries and the machine is not what it was when the model was made, which it is made again on where it can be."""
     then = {**entry.meta.get("versions", {}), **entry.meta.get("machine", {})}
-    now = {**base.versions(), **base.machine()}
+    now = {**base.versions(), **base.machine(_device(entry))}
     return [
         Difference(what, str(then[what]), str(now[what])) for what in now if what in then and then[what] != now[what]
     ]

@@ -18,10 +18,11 @@ import torch
 from chains.errors import UsageError
 from chains.models import linear, registry
 from chains.models.scorer import Scorer, read_scores, through_end
-from tuning import agreement, base, devices, encode, formats, loop, losses, packing
+from tuning import agreement, base, devices, encode, formats, loop, losses, packing, placement
 from tuning.compute import Compute
 from tuning.configs import RewardConfig as Config
 from tuning.configs import check
+from tuning.forward import hidden_at
 from tuning.optimizer import Optimizer, cosine
 
 __all__ = ["Config", "pairwise_accuracy", "train"]
@@ -60,8 +61,9 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
     rows = formats.read_rankings(config.data)
     held = formats.read_rankings(config.validation) if config.validation else []
     shown = formats.read_chat(config.demonstrations) if config.demonstrations else []
+    device = placement.place(config.device)
     start = base.load(config.model, dropout=config.dropout)
-    model = scalar_model(start, config.seed, config.dropout)
+    model = scalar_model(start, config.seed, config.dropout).to(device)
     train_set = ranked_rows(start, rows, config.data)
     ranked_rows(start, held, str(config.validation))
     encode.examples(start.tokenizer, shown, str(config.demonstrations), start.context)
@@ -103,7 +105,7 @@ def scalar_model(start: base.Base, seed: int, dropout: float) -> Any:
 
     settings = copy.deepcopy(start.model.config)
     settings.num_labels, settings.pad_token_id = 1, start.tokenizer.pad_token_id
-    with torch.random.fork_rng(devices=[]):
+    with placement.random_kept():
         model = AutoModelForSequenceClassification.from_config(settings)
     model.base_model.load_state_dict(start.model.base_model.state_dict())
     width = model.score.weight.shape[1]
@@ -187,14 +189,16 @@ def comparison(scores: torch.Tensor, batch: list[Ranked]) -> tuple[torch.Tensor,
 def separate_scores(model: Any, batch: list[Ranked]) -> torch.Tensor:
     """Return every answer's score, prompt after prompt, from rows that are padded."""
     flat = [ids for element in batch for ids in element.ids]
-    return read_scores(model, encode.pad(flat), torch.tensor([len(ids) for ids in flat]))
+    ids, lengths = encode.pad(flat), torch.tensor([len(ids) for ids in flat])
+    device = placement.of(model)
+    return read_scores(model, placement.moved(ids, device), placement.moved(lengths, device)).cpu()
 
 
 def shared_scores(model: Any, batch: list[Ranked]) -> torch.Tensor:
     """Return what `separate_scores` does; what the answers to a prompt begin with is computed once. `model` attends to packs."""
     pack = packing.branches([element.branches() for element in batch])
-    hidden = model.base_model(**packing.arguments(pack)).last_hidden_state[0]  # (N, D)
-    return model.score(hidden[pack.leaves])[:, 0].float()
+    last = hidden_at(model.base_model, pack.leaves, **packing.arguments(pack))  # (B, D)
+    return model.score(last)[:, 0].float().cpu()
 
 
 def pairwise_accuracy(scorer: Scorer, rows: list[formats.Row]) -> tuple[float, int]:

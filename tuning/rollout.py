@@ -1,4 +1,4 @@
-"""Answers sampled from a policy, and everything PPO needs to know about them, as padded tensors.
+"""Answers sampled from a policy, and everything PPO needs to know about them, as padded tensors on the CPU.
 
 Shapes: B answers, T positions of prompt and answer together, padded on the right. A mask's 1 means: this token is an action,
 sampled by the policy, its end-of-turn token included.
@@ -100,13 +100,15 @@ def sample(
 def action_logps(model: Any, answers: Answers, packed: bool = False) -> torch.Tensor:
     """Return log pi of every action (B, T), 0 elsewhere; gradients flow where they are wanted. `packed`: `model` attends to packs."""
     seen = reading.read(answers, packed)
-    return seen.spread(losses.token_logps(seen.logits(model), seen.actions))
+    logits = seen.logits(model)
+    return seen.spread(losses.token_logps(logits, seen.targets(logits)))
 
 
 def action_logps_and_entropy(model: Any, answers: Answers, packed: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what `action_logps` does, and the entropy in nats, without gradients, of what each action was drawn from: both (B, T)."""
     seen = reading.read(answers, packed)
-    logps, entropy = losses.token_logps_and_entropy(seen.logits(model), seen.actions)
+    logits = seen.logits(model)
+    logps, entropy = losses.token_logps_and_entropy(logits, seen.targets(logits))
     return seen.spread(logps), seen.spread(entropy)
 
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from chains.errors import ModelError, UsageError
 from chains.home import write_file
 from chains.models import registry
-from tuning import devices, formats, loop, ppo, reward, winning
+from tuning import devices, formats, loop, placement, ppo, reward, winning
 from tuning.configs import RoundsConfig as Config
 from tuning.configs import check
 from tuning.generate.ask import Asker
@@ -56,6 +56,7 @@ def train(
     """
     check(config)
     devices.join("loop")
+    placement.place(config.device)
     registry.find(config.policy)
     prompts = formats.read_prompts(config.prompts)
     compared = formats.read_prompts(config.validation) if config.validation else prompts
@@ -81,7 +82,7 @@ def _compared(
     pairs, ranked = folder / "pairs.jsonl", folder / "pairs.ranked.jsonl"
     if ranked.exists():
         return _kept(models, winning.labelled(str(ranked)))
-    ours, theirs = (_likeliest(name, prompts, config.max_tokens) for name in models)
+    ours, theirs = (_likeliest(name, prompts, config) for name in models)
     rows = winning.pairs(prompts, ours, theirs, config.seed)
     if config.judge is not None:
         return _kept(models, winning.judged(rows, judges(config.judge)[1]))
@@ -99,11 +100,16 @@ def _kept(models: tuple[str, str], found: winning.Win) -> dict[str, Any]:
     return {"against": models[1], "recommended": models[0 if found.recommended else 1], "win": asdict(found)}
 
 
-def _likeliest(name: str, prompts: Sequence[list[formats.Row]], max_tokens: int) -> list[str]:
-    from chains import load_model
+def _likeliest(name: str, prompts: Sequence[list[formats.Row]], config: Config) -> list[str]:
     from tuning.generate import ask
 
-    return ask.texts(Asker(load_model(name)).ask(prompts, temperature=0.0, max_tokens=max_tokens))
+    return ask.texts(_asker(name, config).ask(prompts, temperature=0.0, max_tokens=config.max_tokens))
+
+
+def _asker(policy: str, config: Config) -> Asker:
+    from chains import load_model
+
+    return Asker(load_model(policy, device=config.device) if config.device else load_model(policy))
 
 
 def _ranked(config: Config, folder: Path, prompts: Sequence[list[formats.Row]], policy: str, number: int) -> None:
@@ -121,13 +127,12 @@ def _ranked(config: Config, folder: Path, prompts: Sequence[list[formats.Row]], 
 
 
 def _sample(config: Config, out: Path, prompts: Sequence[list[formats.Row]], policy: str, number: int) -> None:
-    from chains import load_model
     from tuning.generate import rank
 
     settings = {"maker": "loop", "policy": policy, "prompts": config.prompts, "k": config.answers, "seed": config.seed}
     with Journal(out, settings) as journal:
         made = rank.sample(
-            Asker(load_model(policy)), prompts, journal, k=(config.answers, config.answers),
+            _asker(policy, config), prompts, journal, k=(config.answers, config.answers),
             seed=config.seed + number, max_tokens=config.max_tokens,
         )  # fmt: skip
         if not made.rows:
@@ -172,7 +177,7 @@ def _together(config: Config, number: int) -> str:
 def _reward_model(config: Config, rankings: str, report: loop.Report) -> str:
     settings = reward.Config(
         config.policy, rankings, suffix=f"{config.suffix}-rm", epochs=config.reward_epochs,
-        learning_rate=config.reward_learning_rate, seed=config.seed, tensorboard=config.tensorboard,
+        learning_rate=config.reward_learning_rate, seed=config.seed, device=config.device, tensorboard=config.tensorboard,
     )  # fmt: skip
     return reward.train(settings, report).name
 
@@ -182,7 +187,7 @@ def _policy(config: Config, judge: str, number: int, report: loop.Report) -> str
         config.policy, judge, config.prompts, ptx=config.ptx, ptx_coefficient=config.ptx_coefficient,
         suffix=config.suffix, iterations=config.iterations, batch_size=config.batch_size,
         minibatch_size=config.minibatch_size, max_tokens=config.max_tokens, learning_rate=config.learning_rate,
-        kl_coefficient=config.kl_coefficient, seed=config.seed + number, tensorboard=config.tensorboard,
+        kl_coefficient=config.kl_coefficient, seed=config.seed + number, device=config.device, tensorboard=config.tensorboard,
     )  # fmt: skip
     return ppo.train(settings, report).name
 

@@ -13,7 +13,7 @@ import torch
 
 from chains.errors import UsageError
 from chains.models import registry
-from tuning import base, demonstrations, devices, encode, frozen, loop, losses, packing, pretrain
+from tuning import base, demonstrations, devices, encode, frozen, loop, losses, packing, placement, pretrain
 from tuning.compute import Compute
 from tuning.configs import SFTConfig as Config
 from tuning.configs import check
@@ -39,7 +39,12 @@ def train(
     name = name or registry.new_name(config.model, config.suffix)
     shown = demonstrations.read(config.data)
     held = demonstrations.read(config.validation) if config.validation else demonstrations.Demonstrations([], [])
-    start = frozen.load(config) if config.lora_rank else base.load(config.model, dropout=config.dropout)
+    device = placement.place(config.device)
+    start = (
+        frozen.load(config, device)
+        if config.lora_rank
+        else base.load(config.model, dropout=config.dropout, device=device)
+    )
     train_set = encode.examples(start.tokenizer, shown.rows, config.data, start.context, shown.places)
     places = [*shown.places, *_mix_in(config, train_set, start)]
     valid_set = encode.examples(start.tokenizer, held.rows, str(config.validation), start.context, held.places)
@@ -172,15 +177,15 @@ def packed_loss(model: Any, batch: Sequence[encode.Example]) -> torch.Tensor:
     """Return what `demonstration_loss` does, from the rows end to end; `model` attends to packs."""
     pack = packing.rows([e.ids for e in batch])
     learned = torch.tensor([[mark for e in batch for mark in (0, *e.learned[1:])]])  # (1, N)
-    return losses.token_loss(
-        chosen_logits(model, pack.ids, learned, **packing.arguments(pack)), chosen_tokens(pack.ids, learned)
-    )
+    logits = chosen_logits(model, pack.ids, learned, **packing.arguments(pack))
+    return losses.token_loss(logits, placement.moved(chosen_tokens(pack.ids, learned), logits.device))
 
 
 def demonstration_loss(model: Any, batch: Sequence[encode.Example]) -> torch.Tensor:
     """Return the mean loss in nats over all the assistant's tokens of the batch together."""
     ids, learned = encode.pad([e.ids for e in batch]), encode.pad([e.learned for e in batch])  # (B, T)
-    return losses.token_loss(chosen_logits(model, ids, learned), chosen_tokens(ids, learned))
+    logits = chosen_logits(model, ids, learned)
+    return losses.token_loss(logits, placement.moved(chosen_tokens(ids, learned), logits.device))
 
 
 def mean_loss(model: Any, examples: list[encode.Example], batch_size: int = 32) -> float:

@@ -11,8 +11,8 @@ import torch
 
 from chains.models import linear
 from chains.models.engine import Engine, Request, Sampling
-from chains.models.scorer import load_scorer
-from tuning import adapter, encode, loop
+from chains.models.scorer import Scorer, load_scorer
+from tuning import actors, adapter, base, encode, loop, placement
 from tuning.configs import SFTConfig
 from tuning.formats import Row
 
@@ -35,9 +35,14 @@ class Watch:
         self.config, self.model, self.tokenizer = config, model, tokenizer
         self.prompts = [row["messages"][:-1] for row in rows]
         self.loss, self.state, self.folder = loss, state, run.folder
-        self.scorer = load_scorer(config.reward_model) if config.reward_model else None
+        self.scorer = self._scorer(config.reward_model, placement.of(model)) if config.reward_model else None
         self.samples: tuple[tuple[str, str], ...] = ()
         state.numbers.update(best=None, best_step=0, stale=0)
+
+    def _scorer(self, name: str, device: torch.device) -> Scorer:
+        if device.type == "cpu":
+            return load_scorer(name)  # one copy for all that ask
+        return actors.judge_of(base.load(name, "reward", device=device), "float32")
 
     def look(self, step: int) -> loop.Metrics:
         """Return what the held-out rows say after `step` steps; the weights are kept where they are the best so far."""
@@ -91,16 +96,16 @@ class Watch:
 
 def answers(model: Any, tokenizer: Any, prompts: Sequence[Sequence[Row]], max_tokens: int) -> list[str]:
     """Return the model's likeliest answer to each prompt; its training goes on as if it had not been asked."""
-    training, generator = model.training, torch.get_rng_state()
-    engine = Engine(model.eval(), tokenizer)
-    try:
-        ids = [encode.render(tokenizer, prompt, prompt=True) for prompt in prompts]
-        greedy = Sampling(max_tokens=max_tokens, temperature=0)
-        name = adapter.NAME if adapter.on(model) else None
-        done = engine.generate([Request(tuple(each), greedy, adapter=name) for each in ids])
-        return [completion.text for completion in done]
-    finally:
-        engine.close()
-        linear.forget(model)
-        model.train(training)
-        torch.set_rng_state(generator)
+    training = model.training
+    with placement.random_kept(placement.of(model)):
+        engine = Engine(model.eval(), tokenizer)
+        try:
+            ids = [encode.render(tokenizer, prompt, prompt=True) for prompt in prompts]
+            greedy = Sampling(max_tokens=max_tokens, temperature=0)
+            name = adapter.NAME if adapter.on(model) else None
+            done = engine.generate([Request(tuple(each), greedy, adapter=name) for each in ids])
+            return [completion.text for completion in done]
+        finally:
+            engine.close()
+            linear.forget(model)
+            model.train(training)

@@ -17,6 +17,7 @@ TEXTS = {
     "decoupled, on matrices only (GPT-3: 0.1)": "분리된 가중치 감쇠. 행렬에만 적용(GPT-3: 0.1)",
     "the largest gradient norm (GPT-3: 1.0)": "그래디언트 노름의 상한(GPT-3: 1.0)",
     "of the weights, the order and everything else": "가중치, 순서, 그 밖의 모든 것의 시드",
+    "where it is computed, cpu, cuda or mps (Apple's GPU); none takes the first GPU, or the CPU where there is none": "계산할 장치. cpu, cuda, mps(Apple의 GPU). 정하지 않으면 첫 GPU를 쓰고, GPU가 없으면 CPU를 씀",
     "show the run's numbers while it runs: tensorboard --logdir ~/.chaintune (CHAINTUNE_HOME); they are kept beside the model": "학습하는 동안 수치를 보여 줌: tensorboard --logdir ~/.chaintune (CHAINTUNE_HOME). 수치는 모델 옆에 남음",
     "Tune a model: demonstrations (sft), a reward model (rm), reinforcement learning (ppo, grpo), or rankings alone (dpo).": "모델을 튜닝합니다: 시범 답변(sft), 보상 모델(rm), 강화 학습(ppo, grpo), 순위만 쓰는 학습(dpo).",
     "Fine-tune a model on demonstrations: InstructGPT's first step.": "시범 답변으로 모델을 미세 조정합니다. InstructGPT의 첫 단계입니다.",
