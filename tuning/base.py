@@ -19,7 +19,7 @@ from chains.models import linear, registry
 from chains.models.scorer import check_head
 from chains.models.templates import PLAIN_TEMPLATE
 from chains.models.weights import changed, quiet
-from tuning import curves, devices, events, placement
+from tuning import curves, devices, events, placement, sharded
 from tuning.loop import Metrics
 
 
@@ -67,7 +67,7 @@ def load(name: str, kind: str = "chat", dropout: float = 0.0, device: torch.devi
         missing = sorted(report["missing_keys"])[0]
         raise MachineError(f"the weights of {name!r} are not whole: {missing} is missing; get or make the model again")
     tokenizer.chat_template = tokenizer.chat_template or PLAIN_TEMPLATE
-    if placement.of(model) != device:
+    if placement.of(model) not in (device, torch.device("meta")):  # FSDP sends the weights later
         model.to(device)
     set_dropout(model, dropout)
     linear.accelerate_learning(model)
@@ -164,15 +164,24 @@ def publish(run: Run, name: str, model: Any, tokenizer: Any, history: list[Metri
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         **facts,
     }
+    weights = sharded.gathered(model)
     if devices.leads():
-        _write(run, name, meta, model, tokenizer, history)
+        _write(run, name, meta, model, tokenizer, history, weights)
     devices.wait()
     return registry.find(name)
 
 
-def _write(run: Run, name: str, meta: dict[str, Any], model: Any, tokenizer: Any, history: list[Metrics]) -> None:
+def _write(
+    run: Run,
+    name: str,
+    meta: dict[str, Any],
+    model: Any,
+    tokenizer: Any,
+    history: list[Metrics],
+    weights: dict[str, torch.Tensor] | None,
+) -> None:
     with registry.publish(name, meta) as folder, quiet(bars=False):
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=weights)
         tokenizer.save_pretrained(folder)
         (folder / "metrics.jsonl").write_text(
             "".join(json.dumps({"step": i + 1, **m}) + "\n" for i, m in enumerate(history))

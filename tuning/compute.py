@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from tuning import packing
+from tuning import devices, packing, sharded
 
 
 class Compute:
@@ -24,9 +24,11 @@ class Compute:
 
     def __init__(self, model: Any, dtype: str = "float32", packed: bool = True, recompute: bool = False) -> None:
         self.master = model
+        sharded.spread(model, dtype)
         self.packed = packed and _packs(model)
         trains = all(p.requires_grad for p in model.parameters())
-        self.model = half(model) if dtype == "bfloat16" and trains else model  # a frozen base is in bfloat16 itself
+        self.model = half(model) if dtype == "bfloat16" and trains and not devices.sharding() else model
+        # a frozen base is in bfloat16 itself, and a divided model comes together in it
         if recompute:
             name = "activation_checkpointing_enable"  # the older name goes with transformers 6
             enable = getattr(self.model, name if hasattr(self.model, name) else "gradient_checkpointing_enable")
@@ -67,7 +69,7 @@ class Compute:
 
 
 def _packs(model: Any) -> bool:
-    if why := packing.refusal(model):
+    if why := sharded.within(model, lambda: packing.refusal(model)):
         warnings.warn(f"{type(model).__name__} is trained with padding: {why}", stacklevel=3)
     return why is None
 

@@ -2,9 +2,9 @@
 
     accelerate launch --multi_gpu --num_processes 2 -m apps.cli tune sft …       # or torchrun --nproc-per-node 2 -m apps.cli tune sft …
 
-Every process holds the whole model and its optimiser (data parallelism, Li et al., arXiv 2006.15704), over gloo. A sum over the processes
-is the same number in all of them, so that they decide alike; what is written is written by the first one. Without a launcher everything
-here is what it is for one process.
+Every process holds the whole model and its optimiser (data parallelism, Li et al., arXiv 2006.15704), or with `--use_fsdp` its part of them
+(`sharded`), over gloo. A sum over the processes is the same number in all of them, so that they decide alike; what is written is written by
+the first one. Without a launcher everything here is what it is for one process.
 """
 
 import atexit
@@ -16,9 +16,14 @@ import torch
 from torch import distributed
 
 from chains.errors import MachineError, UsageError
+from tuning import fsdp
 
 T = TypeVar("T")
 Rows = TypeVar("Rows", list[Any], torch.Tensor)
+_OPTIONS = (
+    ("ACCELERATE_MIXED_PRECISION", "no", "--dtype bfloat16"),
+    ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1", "--accumulate"),
+)
 STAGES = ("pretrain", "sft", "reward", "dpo")
 """Those whose batch can be divided; the others sample, which one engine in one process does."""
 
@@ -37,11 +42,12 @@ def join(stage: str) -> None:
 
 
 def _check_launcher() -> None:
-    for name, what in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")):
-        if os.environ.get(name, "").lower() == "true":
-            raise UsageError(
-                f"{what} is not supported: every process holds the whole model; launch it with --multi_gpu"
-            )
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+        raise UsageError("DeepSpeed is not supported; launch with --use_fsdp, which divides the model as its ZeRO does")
+    fsdp.settings()
+    for name, usual, option in _OPTIONS:
+        if os.environ.get(name, usual) != usual:
+            raise UsageError(f"the launcher's {name}={os.environ[name]} is not read; give the command {option}")
     alone = "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ and not distributed.is_initialized()
     if alone and os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true":
         raise UsageError(
@@ -63,6 +69,24 @@ def rank() -> int:
 def leads() -> bool:
     """Return whether this is the process that writes and reports."""
     return rank() == 0
+
+
+def sharding() -> bool:
+    """Return whether each process holds its part of the model alone."""
+    return count() > 1 and fsdp.settings() is not None
+
+
+def rounds(parts: Sequence[Rows], spare: Rows) -> list[tuple[Rows, float]]:
+    """Return each of this process's parts of a batch with 1, by which its loss is multiplied.
+
+    Where the model is divided every process must compute as often as the others, so `spare` rows with 0 follow in one that has fewer parts.
+    """
+    mine = [(rows, 1.0) for rows in parts]
+    if not sharding():
+        return mine
+    most = torch.tensor(len(mine))
+    distributed.all_reduce(most, distributed.ReduceOp.MAX)
+    return mine + [(spare, 0.0)] * (int(most) - len(mine))
 
 
 def part(batch: Rows) -> Rows:
@@ -96,7 +120,7 @@ def wait() -> None:
 
 def add_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:
     """Put the sum over the processes of each parameter's gradient in its place; one that nowhere has a gradient gets none."""
-    if count() == 1:
+    if count() == 1 or sharding():  # the backward passes of a divided model have summed them
         return
     found = total([float(p.grad is not None) for p in parameters])
     used = [p for p, here in zip(parameters, found, strict=True) if here]

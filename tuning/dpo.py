@@ -10,12 +10,13 @@ once and the reference is not kept. Dropout is off. Shapes: B answers, T positio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from chains.errors import UsageError
 from chains.models import registry
-from tuning import base, devices, encode, formats, loop, losses, placement
+from tuning import base, devices, encode, formats, loop, losses, placement, sharded
 from tuning.configs import DPOConfig as Config
 from tuning.configs import check
 from tuning.forward import chosen_logits, chosen_tokens, spread
@@ -56,6 +57,7 @@ def train(
     held = formats.read_rankings(config.validation) if config.validation else []
     start = base.load(config.model, device=placement.place(config.device))
     model = start.model.eval()
+    sharded.spread(model)
     train_set = ranked_rows(start, rows, config.data)
     valid_set = ranked_rows(start, held, str(config.validation))
     optimizer = Optimizer([model], config.weight_decay, config.clip)
@@ -87,7 +89,9 @@ def ranked_rows(start: base.Base, rows: Sequence[formats.Row], path: str) -> lis
     for first in range(0, len(rows), TOGETHER):
         together = answers[first : first + TOGETHER]
         with torch.inference_mode():
-            logps = answer_logps(start.model, [answer for of_one in together for answer in of_one])
+            logps = sharded.within(
+                start.model, partial(answer_logps, start.model, [answer for of_one in together for answer in of_one])
+            )
         parts = logps.clone().split([len(of_one) for of_one in together])
         for row, of_one, part in zip(rows[first : first + TOGETHER], together, parts, strict=True):
             found.append(Ranked(of_one, torch.tensor([output["rank"] for output in row["outputs"]]), part))
@@ -121,18 +125,19 @@ def learn(model: torch.nn.Module, batch: Sequence[Ranked], beta: float) -> loop.
     """Leave the gradients of the batch's loss on the weights and return its numbers; of several processes each has its own prompts' share."""
     counting = [row for row in batch if row.pairs] or list(batch[:1])
     own, found = devices.part(counting), [0.0, 0.0, 0.0]
-    if own:
-        prompts = len(own) / len(counting)
-        pairs = sum(row.pairs for row in own) / max(1, sum(row.pairs for row in counting))
-        loss, metrics = preference_loss(model, own, beta)
+    for part, counts in devices.rounds([own] if own else [], counting[:1]):
+        loss, metrics = preference_loss(model, part, beta)
+        prompts = counts * len(part) / len(counting)
         (loss * prompts).backward()
-        found = [metrics["loss"] * prompts, metrics["pair_accuracy"] * pairs, metrics["margin"] * pairs]
+        if counts:
+            pairs = sum(row.pairs for row in part) / max(1, sum(row.pairs for row in counting))
+            found = [metrics["loss"] * prompts, metrics["pair_accuracy"] * pairs, metrics["margin"] * pairs]
     return dict(zip(("loss", "pair_accuracy", "margin"), devices.total(found), strict=True))
 
 
 def preference_loss(model: torch.nn.Module, batch: Sequence[Ranked], beta: float) -> tuple[torch.Tensor, loop.Metrics]:
     """Return DPO's loss of a batch, and what its implicit rewards do: the share of pairs in order, and their mean gap."""
-    logps = answer_logps(model, [answer for row in batch for answer in row.answers])
+    logps = sharded.within(model, partial(answer_logps, model, [answer for row in batch for answer in row.answers]))
     parts = logps.split([len(row.answers) for row in batch])
     rewards = losses.implicit_rewards(parts, [row.reference for row in batch], beta)
     ranks = [row.ranks for row in batch]

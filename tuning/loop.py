@@ -14,17 +14,17 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, load_model, save_file, save_model
+from safetensors.torch import load_file, save_file
 
-from chains.errors import ModelError, UsageError
+from chains.errors import MachineError, ModelError, UsageError
 from chains.home import publish_folder
-from tuning import devices, events, memory, placement
+from tuning import devices, events, memory, placement, sharded
 from tuning.optimizer import Optimizer
 
 Metrics = dict[str, float]
@@ -89,7 +89,7 @@ def run(
     every_s = CHECKPOINT_S if checkpoint_s is None else checkpoint_s
     with (
         alone(folder),
-        memory.kept(),
+        nullcontext() if devices.sharding() else memory.kept(),
         placement.random_kept(state.device),
         _Interruption() as interruption,
         events.writing(folder, tensorboard and devices.leads()) as write,
@@ -141,57 +141,120 @@ class _Interruption:
 
 
 def save(state: State, history: list[Metrics], folder: Path) -> None:
-    """Write a checkpoint of everything after `len(history)` steps, and remove all but the last two; the first process alone does."""
-    if not devices.leads():
-        return
-    with publish_folder(folder / f"step-{len(history):08d}") as work:
+    """Write a checkpoint of everything after `len(history)` steps, and remove all but the last two.
+
+    The first process does it alone; of a divided model each process writes its part.
+    """
+    with _publishing(folder / f"step-{len(history):08d}") as work:
+        if work is None:
+            return
         for name, module in state.modules.items():
-            save_model(module, str(work / f"weights.{name}.safetensors"))
+            sharded.save(module, work / f"weights.{name}")
         for name, optimizer in state.optimizers.items():
-            save_file(optimizer.tensors(), work / f"optimizer.{name}.safetensors")
-        save_file(placement.random_state(state.device), work / "random.safetensors")
-        (work / "state.json").write_text(json.dumps({"numbers": state.numbers, "history": history}))
-    for old in _checkpoints(folder)[:-2]:
-        shutil.rmtree(old, ignore_errors=True)
+            save_file(optimizer.tensors(), sharded.piece(work / f"optimizer.{name}"))
+        if devices.leads():
+            save_file(placement.random_state(state.device), work / "random.safetensors")
+            saved = {"numbers": state.numbers, "history": history, "parts": _parts()}
+            (work / "state.json").write_text(json.dumps(saved))
+    if devices.leads():
+        for old in _checkpoints(folder)[:-2]:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _parts() -> int:
+    return devices.count() if devices.sharding() else 1
+
+
+@contextmanager
+def _publishing(folder: Path) -> Iterator[Path | None]:
+    """Yield the folder to write in, published when all who write have written; None to a process that writes nothing."""
+    if devices.leads():
+        with publish_folder(folder) as work:
+            if devices.sharding():
+                devices.agreed(str(work))
+            yield work
+            if devices.sharding():
+                devices.wait()
+    elif devices.sharding():
+        yield Path(devices.agreed(""))
+        devices.wait()
+    else:
+        yield None
 
 
 def keep_best(state: State, folder: Path) -> None:
-    """Keep the weights of this moment in `folder`/best, in place of those kept before; the first process alone does."""
-    if not devices.leads():
-        return
-    with publish_folder(folder / "best") as work:
-        for name, module in state.modules.items():
-            save_model(module, str(work / f"weights.{name}.safetensors"))
+    """Keep the weights of this moment in `folder`/best, in place of those kept before; who writes is as in `save`."""
+    with _publishing(folder / "best") as work:
+        if work is not None:
+            for name, module in state.modules.items():
+                sharded.save(module, work / f"weights.{name}")
 
 
 def take_best(state: State, folder: Path) -> None:
     """Put the weights that `keep_best` kept back into `state`."""
     devices.wait()
     for name, module in state.modules.items():
-        load_model(module, str(folder / "best" / f"weights.{name}.safetensors"))
+        sharded.load(module, folder / "best" / f"weights.{name}")
 
 
 def restore(state: State, folder: Path) -> list[Metrics]:
-    """Load the newest checkpoint that can be read into `state`, and return its history; [] where there is none."""
-    for path in reversed(_checkpoints(folder)):
-        try:
-            saved = json.loads((path / "state.json").read_text())
-            tensors = {name: load_file(path / f"optimizer.{name}.safetensors") for name in state.optimizers}
-            random = load_file(path / "random.safetensors")
+    """Load the newest checkpoint that can be read into `state`, and return its history; [] where there is none.
+
+    Raises UsageError where a checkpoint's model was divided among another number of processes.
+    """
+    for path in reversed(_seen_by_all(folder)):
+        saved, readable = _read(path, state)
+        if readable:
+            state.numbers.update(saved["numbers"])
             history: list[Metrics] = saved["history"]
-            weights = [path / f"weights.{name}.safetensors" for name in state.modules]
-            for file in weights:
-                load_file(file)  # all of it can be read, or nothing of it is taken
-        except Exception:  # a damaged file raises many kinds of errors; the checkpoint before it serves
-            continue
-        for file, module in zip(weights, state.modules.values(), strict=True):
-            load_model(module, str(file))
+            return history
+    return []
+
+
+def _seen_by_all(folder: Path) -> list[Path]:
+    found = _checkpoints(folder)
+    if devices.sharding() and devices.agreed(found) != found:
+        raise MachineError(
+            f"process {devices.rank()} does not see the checkpoints of process 0 in {folder}; "
+            "CHAINTUNE_HOME must be one folder that all of them see"
+        )
+    return found
+
+
+def _read(path: Path, state: State) -> tuple[dict[str, Any], bool]:
+    """Return what a checkpoint says and whether it was loaded: all of it is read by every process that needs it, or nothing of it is taken."""
+    saved: dict[str, Any] = {}
+    try:
+        saved = json.loads((path / "state.json").read_text())
+        _check_parts(path, saved.get("parts", 1))
+        tensors = {name: load_file(sharded.piece(path / f"optimizer.{name}")) for name in state.optimizers}
+        random = load_file(path / "random.safetensors")
+        weights = {name: path / f"weights.{name}" for name in state.modules}
+        for file in weights.values():
+            load_file(sharded.piece(file))
+        whole = {"numbers", "history"} <= saved.keys()
+    except UsageError:
+        raise
+    except Exception:  # a damaged file raises many kinds of errors; the checkpoint before it serves
+        whole = False
+    if devices.sharding():
+        whole = devices.total([whole]) == [devices.count()]
+    if whole:
+        for name, module in state.modules.items():
+            sharded.load(module, weights[name])
         for name, optimizer in state.optimizers.items():
             optimizer.load(tensors[name])
         placement.set_random_state(random, state.device)
-        state.numbers.update(saved["numbers"])
-        return history
-    return []
+    return saved, whole
+
+
+def _check_parts(path: Path, parts: int) -> None:
+    if parts != _parts():
+        ways = {1: "without FSDP"}
+        raise UsageError(
+            f"the checkpoint {path} was written {ways.get(parts, f'by FSDP with {parts} processes')}, and this is "
+            f"{ways.get(_parts(), f'FSDP with {_parts()} processes')}; go on as it began, or remove {path.parent} to begin anew"
+        )
 
 
 def _checkpoints(folder: Path) -> list[Path]:

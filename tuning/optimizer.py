@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from tuning import devices
+from tuning import devices, sharded
 
 
 class Optimizer:
@@ -39,19 +39,22 @@ class Optimizer:
             group["lr"] = rate
         self._adam.step()
         self._adam.zero_grad(set_to_none=True)
-        return float(norm)
+        return float(sharded.whole(norm))
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the whole state as named tensors."""
+        """Return the state that this process holds as named tensors."""
         state = self._adam.state_dict()["state"]
-        return {f"{place}.{key}": value for place, entry in state.items() for key, value in entry.items()}
+        return {
+            f"{place}.{key}": sharded.local(value) for place, entry in state.items() for key, value in entry.items()
+        }
 
     def load(self, tensors: dict[str, torch.Tensor]) -> None:
         """Put back what `tensors` returned."""
         state: dict[int, dict[str, torch.Tensor]] = {}
+        parameters = [parameter for group in self._adam.param_groups for parameter in group["params"]]
         for name, value in tensors.items():
             place, key = name.split(".", 1)
-            state.setdefault(int(place), {})[key] = value
+            state.setdefault(int(place), {})[key] = sharded.like(value, parameters[int(place)])
         self._adam.load_state_dict({"state": state, "param_groups": self._adam.state_dict()["param_groups"]})
 
 

@@ -13,6 +13,7 @@ import torch
 
 from chains.errors import UsageError
 from chains.models import device as places
+from tuning import devices
 
 CPU = torch.device("cpu")
 GPUS = {"cuda": "an NVIDIA GPU and a torch built for it", "mps": "one of Apple's GPUs"}
@@ -21,9 +22,11 @@ GPUS = {"cuda": "an NVIDIA GPU and a torch built for it", "mps": "one of Apple's
 def place(wanted: str | None) -> torch.device:
     """Return the device `wanted`, or, where none is, the first GPU: CUDA's, then Apple's; else the CPU. Of several processes each has its own GPU.
 
-    Raises UsageError where this machine has no such device.
+    Raises UsageError where this machine has no such device, and for a GPU where FSDP divides the model.
     """
     name = places.chosen(wanted)
+    if name != "cpu" and devices.sharding():
+        raise UsageError(f"a model divided by FSDP computes on the CPU, and device is {name!r}; give device='cpu'")
     if wanted in GPUS and not there(name):
         raise UsageError(
             f"device={wanted!r} needs {GPUS[name]}, which is not here; leave device out, or use device='cpu'"

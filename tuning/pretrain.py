@@ -5,6 +5,7 @@ pretrain.train(pretrain.Config(text="corpus.txt", name="starter"))
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 
 from chains.errors import UsageError
 from chains.models import linear, registry
-from tuning import base, devices, encode, loop, losses, placement, tokenizer
+from tuning import base, devices, encode, loop, losses, placement, sharded, tokenizer
 from tuning.configs import PretrainConfig as Config
 from tuning.configs import check
 from tuning.optimizer import Optimizer, cosine
@@ -40,6 +41,7 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
             f"{config.text} holds {len(stream)} tokens, fewer than one sequence of {config.sequence}; add text"
         )
     model = new_model(config, words).to(placement.place(config.device))
+    sharded.spread(model)
     optimizer = Optimizer([model], config.weight_decay, config.clip)
 
     def step(i: int) -> loop.Metrics:
@@ -106,10 +108,10 @@ def next_token_loss(model: Any, ids: torch.Tensor) -> torch.Tensor:
 def learn(model: Any, ids: torch.Tensor) -> float:
     """Leave the gradients of the windows' mean loss on the weights and return it; of several processes each has its own windows' share."""
     own, whole = devices.part(ids), 0.0
-    if len(own):
-        loss = next_token_loss(model, own) * (len(own) / len(ids))
+    for part, counts in devices.rounds([own] if len(own) else [], ids[:1]):
+        loss = sharded.within(model, partial(next_token_loss, model, part)) * (counts * len(part) / len(ids))
         loss.backward()
-        whole = loss.item()
+        whole += loss.item()
     return devices.total([whole])[0]
 
 

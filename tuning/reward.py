@@ -10,6 +10,7 @@ demonstrations average 0 (InstructGPT, arXiv 2203.02155, section 3.5); the shift
 import copy
 import math
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from chains.errors import UsageError
 from chains.models import linear, registry
 from chains.models.scorer import Scorer, read_scores, through_end
-from tuning import agreement, base, devices, encode, formats, loop, losses, packing, placement
+from tuning import agreement, base, devices, encode, formats, loop, losses, packing, placement, sharded
 from tuning.compute import Compute
 from tuning.configs import RewardConfig as Config
 from tuning.configs import check
@@ -57,6 +58,7 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
     """
     check(config)
     run = base.begin("reward", config, [config.model])
+    sharded.check({"dtype='bfloat16'": config.dtype == "bfloat16"})  # the head's float32 is a part of no bfloat16 group
     name = registry.new_name(config.model, config.suffix)
     rows = formats.read_rankings(config.data)
     held = formats.read_rankings(config.validation) if config.validation else []
@@ -92,10 +94,10 @@ def train(config: Config, report: loop.Report = loop.silent) -> registry.Entry:
         "reward", steps, step, state, run.folder, config.seed, report, rows=named, tensorboard=config.tensorboard
     )
     scorer = Scorer(model, start.tokenizer)
-    shift = demonstration_mean(scorer, shown or [best(row) for row in rows])
+    shift = sharded.within(model, lambda: demonstration_mean(scorer, shown or [best(row) for row in rows]))
     facts: dict[str, Any] = {"kind": "reward", "shift": shift}
     if held:
-        facts |= agreement.measure(*scored(scorer, held)).facts()
+        facts |= agreement.measure(*sharded.within(model, lambda: scored(scorer, held))).facts()
     return base.publish(run, name, model, start.tokenizer, history, **facts)
 
 
@@ -149,13 +151,14 @@ def learn(compute: Compute, batch: list[Ranked]) -> tuple[float, float]:
     parts = _parts(own) if compute.packed or not own else [own]
     loss, accuracy = 0.0, 0.0
     pairs = sum(element.pairs for element in counting)
+    compare = shared_comparison if compute.packed else comparison_loss
     with compute.working() as model:
-        for part in parts:
-            scores = (shared_scores if compute.packed else separate_scores)(model, part)
-            part_loss, right = comparison(scores, part)
-            part_loss = part_loss * (len(part) / len(counting))
+        for part, counts in devices.rounds(parts, counting[:1]):
+            part_loss, right = sharded.within(model, partial(compare, model, part))
+            part_loss = part_loss * (counts * len(part) / len(counting))
             part_loss.backward()
-            loss, accuracy = loss + part_loss.item(), accuracy + right * sum(e.pairs for e in part) / max(1, pairs)
+            share = counts * sum(e.pairs for e in part) / max(1, pairs)
+            loss, accuracy = loss + part_loss.item(), accuracy + (right * share if share else 0.0)
     loss, accuracy = devices.total([loss, accuracy])
     return loss, accuracy
 
@@ -176,6 +179,11 @@ def _parts(batch: list[Ranked]) -> list[list[Ranked]]:
 def comparison_loss(model: Any, batch: list[Ranked]) -> tuple[torch.Tensor, float]:
     """Return the ranking loss of the batch and the share of its pairs in the right order. Every answer is computed once, whatever its pairs."""
     return comparison(separate_scores(model, batch), batch)
+
+
+def shared_comparison(model: Any, batch: list[Ranked]) -> tuple[torch.Tensor, float]:
+    """Return what `comparison_loss` does, with what the answers to a prompt begin with computed once; `model` attends to packs."""
+    return comparison(shared_scores(model, batch), batch)
 
 
 def comparison(scores: torch.Tensor, batch: list[Ranked]) -> tuple[torch.Tensor, float]:

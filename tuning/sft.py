@@ -7,13 +7,14 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 
 from chains.errors import UsageError
 from chains.models import registry
-from tuning import base, demonstrations, devices, encode, frozen, loop, losses, packing, placement, pretrain
+from tuning import base, demonstrations, devices, encode, frozen, loop, losses, packing, placement, pretrain, sharded
 from tuning.compute import Compute
 from tuning.configs import SFTConfig as Config
 from tuning.configs import check
@@ -36,6 +37,7 @@ def train(
     check(config)
     _check_together(config)
     run = base.begin("sft", config, [name for name in (config.model, config.reward_model) if name])
+    sharded.check({name: getattr(config, name) for name in ("lora_rank", "reward_model", "samples")})
     name = name or registry.new_name(config.model, config.suffix)
     shown = demonstrations.read(config.data)
     held = demonstrations.read(config.validation) if config.validation else demonstrations.Demonstrations([], [])
@@ -161,9 +163,10 @@ def learn(compute: Compute, batch: Sequence[encode.Example], parts: int = 1) -> 
     size = max(1, math.ceil(len(own) / parts))
     whole = 0.0
     with compute.working() as model:
-        for first in range(0, len(own), size):
-            part = own[first : first + size]
-            loss = (packed_loss if compute.packed else demonstration_loss)(model, part) * (_learned(part) / total)
+        pieces = [own[first : first + size] for first in range(0, len(own), size)]
+        for part, counts in devices.rounds(pieces, list(batch[:1])):
+            objective = partial(packed_loss if compute.packed else demonstration_loss, model, part)
+            loss = sharded.within(model, objective) * (counts * _learned(part) / total)
             loss.backward()
             whole += loss.item()
     return devices.total([whole])[0]
@@ -197,7 +200,7 @@ def mean_loss(model: Any, examples: list[encode.Example], batch_size: int = 32) 
         for first in range(0, len(examples), batch_size):
             batch = examples[first : first + batch_size]
             tokens = sum(sum(e.learned[1:]) for e in batch)
-            total += demonstration_loss(model, batch).item() * tokens
+            total += sharded.within(model, partial(demonstration_loss, model, batch)).item() * tokens
             count += tokens
     model.train(training)
     return total / count

@@ -116,6 +116,8 @@ def test_two_processes_have_the_losses_of_one(said, name, home, monkeypatch):
     assert (first[name]["reports"], second[name]["reports"]) == (list(range(1, len(curve(alone)) + 1)), [])
     assert len(curve(alone)) >= 3
     for ours, theirs in zip(curve(together), curve(alone), strict=True):
+        if name == "dpo" and ours["step"] == 1:  # the policy is its reference: each gap is 0, or the last bit of a sum
+            ours, theirs = ({**each, "pair_accuracy": 0.0} for each in (ours, theirs))
         assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-5)
     made = base.load(together.name, together.kind).model.state_dict()
     monkeypatch.setenv("CHAINTUNE_HOME", str(home))
@@ -138,8 +140,11 @@ def test_what_cannot_be_divided_is_refused(said, monkeypatch):
     _, (first, second) = said
     sentence = "ppo runs in one process; start it without a launcher (pretrain, sft, reward, dpo share their batches)"
     assert first["ppo"] == second["ppo"] == sentence
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(UsageError, match="FSDP is not supported: every process holds the whole model"):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    with pytest.raises(UsageError, match="ACCELERATE_MIXED_PRECISION=bf16 is not read; give the command --dtype bfloa"):
+        devices.join("sft")
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(UsageError, match="DeepSpeed is not supported; launch with --use_fsdp, which divides the model"):
         devices.join("sft")
 
 
