@@ -80,8 +80,8 @@ class Ticket:
 class Engine:
     """Generates with a transformers causal model and its tokenizer, both in memory.
 
-    At most `max_batch` rows run together, with at most `max_tokens` tokens in memory (None: what half of the free memory holds), and
-    `max_queue` may wait. A long prompt is read `chunk` tokens a step. `slow` says why the model runs row by row, where it does,
+    At most `max_batch` rows run together, with at most `max_tokens` tokens in memory (None: what half of the free memory holds), beside
+    which beginnings kept for later prompts take at most a quarter of that; and `max_queue` may wait. A long prompt is read `chunk` tokens a step. `slow` says why the model runs row by row, where it does,
     and `packs` how many of its linear layers multiply with packed weights.
     """
 
