@@ -19,7 +19,7 @@ from tuning import sft
 
 ROOT = Path(__file__).parents[3]
 LAUNCH = "accelerate launch --multi_gpu --num_processes 2 --main_process_port 0"
-NUMBERS = {"n_epochs": 8, "batch_size": 3}
+NUMBERS = {"n_epochs": 14, "batch_size": 3}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def create(client, **more):
 
 def train(path):
     """What each of two processes does: the job's training, without a job."""
-    sft.train(sft.Config(model="starter", data=path, suffix="straight", seed=4, epochs=8.0, batch_size=3))
+    sft.train(sft.Config(model="starter", data=path, suffix="straight", seed=4, epochs=14.0, batch_size=3))
 
 
 @pytest.fixture(scope="module")
