@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from tuning import devices, packing, sharded
+from tuning.forward import recompute_activations
 
 
 class Compute:
@@ -30,9 +31,7 @@ class Compute:
         self.model = half(model) if dtype == "bfloat16" and trains and not devices.sharding() else model
         # a frozen base is in bfloat16 itself, and a divided model comes together in it
         if recompute:
-            name = "activation_checkpointing_enable"  # the older name goes with transformers 6
-            enable = getattr(self.model, name if hasattr(self.model, name) else "gradient_checkpointing_enable")
-            enable({"use_reentrant": False})
+            recompute_activations(self.model)
 
     @contextmanager
     def reading(self) -> Iterator[Any]:

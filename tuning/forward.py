@@ -56,3 +56,9 @@ def spread(values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     """Return `values` (N,) put back at their positions in a (B, T) tensor, 0 elsewhere; gradients flow through."""
     full = torch.zeros(chosen.shape, dtype=values.dtype, device=values.device)
     return full.masked_scatter(chosen.bool(), values)
+
+
+def recompute_activations(model: Any) -> None:
+    """Have a transformers model compute each layer's activations again in the backward pass, in place of keeping them."""
+    name = "activation_checkpointing_enable"  # the older name goes with transformers 6
+    getattr(model, name if hasattr(model, name) else "gradient_checkpointing_enable")({"use_reentrant": False})

@@ -21,6 +21,7 @@ from torch.distributed.tensor import DTensor
 
 from chains.errors import UsageError
 from tuning import devices, fsdp, memory
+from tuning.forward import recompute_activations
 
 T = TypeVar("T")
 _ROOT = "_sharded_root"
@@ -48,8 +49,7 @@ def spread(model: Any, dtype: str = "float32") -> None:
         return
     memory.returned()
     if settings.recompute:
-        name = "activation_checkpointing_enable"  # the older name goes with transformers 6
-        getattr(model, name if hasattr(model, name) else "gradient_checkpointing_enable")({"use_reentrant": False})
+        recompute_activations(model)
     half = dtype == "bfloat16"
     policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if half else MixedPrecisionPolicy()
     mesh = init_device_mesh("cpu", (devices.count(),))
